@@ -1,0 +1,68 @@
+# Everything a person types here. `make` alone lists it.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BOARD ?=
+PORT ?=
+SEED ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format flash bench bench-heap bench-throughput lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F': *' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+# The environment is made anew when a lock file changes; a half-made one is never taken for whole (stamp last).
+STAMP := $(VENV)/.ready
+$(STAMP): requirements.lock requirements-stubs.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) -V 2>&1). Nothing was changed."; \
+	  echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "This Python cannot make environments. On Debian: sudo apt install python3-venv. Nothing was changed."; exit 1; }
+	@echo "Setting up $(VENV) from requirements.lock (about a minute) …"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps \
+	  --target $(VENV)/stubs -r requirements-stubs.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+setup: $(STAMP) ## the environment in .venv, with the `bluezone` command in it
+
+demo: setup ## a morning in an office in virtual time, then everyone at the kiosk; writes build/demo/
+	@$(BIN)/bluezone demo --seed $(SEED)
+
+test: setup check ## every test, after `make check`
+	@$(BIN)/pytest
+
+check: setup ## ruff and pyright over host, firmware and boards
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright --warnings
+	@$(BIN)/pyright --warnings -p firmware/pyrightconfig.json
+
+format: setup ## let ruff put the code in its one format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+flash: setup ## copy the firmware to a board: make flash BOARD=esp32_generic PORT=/dev/ttyUSB0
+	@$(BIN)/bluezone flash --board "$(BOARD)" --port "$(PORT)"
+
+bench: bench-heap bench-throughput ## both benchmarks
+
+bench-heap: setup ## heap of a token over 8 virtual hours (64 KB in all)
+	@$(BIN)/python -m host_tools.simulation.bench heap
+
+bench-throughput: setup ## token-seconds per second of the virtual radio with VMs
+	@$(BIN)/python -m host_tools.simulation.bench throughput
+
+lock: ## write the lock files anew from pyproject.toml (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --no-annotate --group dev pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --no-annotate --no-deps --group stubs -o requirements-stubs.lock
+
+clean: ## remove the environment and everything built
+	rm -rf $(VENV) build .pytest_cache .ruff_cache .hypothesis
