@@ -1,201 +1,135 @@
 """Bytes of a sync session: fragments and messages between kiosk and token. All integers are little-endian.
 
-SPEC.md, "Sync session", has every message with an example; `sync` is the token's side of the conversation and
-host_tools.link.session the kiosk's. Both pack and unpack with this module only.
+A message is a type byte, the fields of its layout, and a CRC-32 over both; it travels in fragments of one header byte
+each. SPEC.md, "Sync session", has every message with an example. `sync` is the token's side of the conversation,
+host_tools.link.session the kiosk's. Names cost memory on the token: what it can do without is in `kiosk_messages`.
 """
 
-from struct import calcsize, pack, unpack_from
+from struct import pack_into, unpack_from
 
+from .const import const
 from .errors import FormatError
+from .records import crc32
 
-PROTOCOL_VERSION = 1
-AUTH_NONE = 0  # authentication arrives with version 2; its place is HELLO, before every other request
+# What each message carries after its type byte, as struct layouts (little-endian) by number; `sync` names the numbers.
+# One string each, because a tuple of them would take a kilobyte of a token's memory.
+#   0 (no request; longer than any)
+#   1 HELLO: highest protocol version the kiosk speaks
+#   2 INFO
+#   3 TIME: Unix seconds, milliseconds
+#   4 PULL: first sequence number wanted, how many numbers at most (0: all there are)
+#   5 ACK: everything before this sequence number is stored for good
+#   6 VERDICT: 1 safe, 2 exposed (F1), 3 see the clerk
+#   7 BYE
+REQUESTS = "99s,B,,IH,II,I,B,"
 
-# Requests, kiosk to token. The answer has the same number with the top bit set, or is an ERROR.
-HELLO = 0x01
-INFO = 0x02
-TIME = 0x03
-PULL = 0x04
-ACK = 0x05
-VERDICT = 0x06
-BYE = 0x07
-# Answers, token to kiosk.
-ANSWER = 0x80
-RECORDS = 0x88  # part of the answer to PULL; the PULL answer itself ends the stream
-ERROR = 0xFF
-
-ERROR_NOT_IN_SYNC_MODE = 1  # the button was not pressed, or its minute is over
-ERROR_BUSY = 2  # another kiosk holds the session
-ERROR_STATE = 3  # a request out of order, for instance PULL before HELLO
-ERROR_VERSION = 4
-ERROR_FORMAT = 5
-ERROR_RANGE = 6  # a sequence number or time that cannot be
-
-VERDICT_SAFE = 1
-VERDICT_EXPOSED = 2  # F1
-VERDICT_CLERK = 3  # see the clerk
-
+# Answers have the top bit set besides. A PULL is answered by any number of RECORDS and GAP, which follow each other
+# without a hole in the sequence numbers, and at last by its own answer.
+#   0 ERROR: type of the request (0 when it could not be read), why
+#   1 HELLO: protocol version chosen, kind of authentication
+#   2 INFO: serial, firmware version, INFO_* flags, battery mV, boot, clock (Unix s; uptime if not set), uptime s,
+#     oldest and next sequence number, watermark, last sync (Unix s, 0 never), capacity in records, damaged records
+#     skipped, sightings dropped for lack of room, heap bytes in use
+#   3 TIME: correction made, seconds (clamped to 32 bits)
+#   4 PULL: next sequence number after the stream, records sent, oldest there is
+#   5 ACK: watermark now      6 VERDICT      7 BYE
+#   8 GAP: first sequence number without a readable record, first that is to be looked at again
+#   9 RECORDS: sequence number of the first record (32 bits), then 1 to 17 records back to back; not in this list
+ANSWERS = "BB,BB,8s3sBHHIIIIIIIIII,i,III,I,,,II"
 INFO_CLOCK_SET = 0x01
 INFO_PROVISIONED = 0x02
 
-REQUEST_MAX_BYTES = 64
-MESSAGE_MAX_BYTES = 512
-
-# What each message carries after its type byte.
-_LAYOUT = {
-    HELLO: "<B",  # highest protocol version the kiosk speaks
-    INFO: "<",
-    TIME: "<IH",  # Unix seconds, milliseconds
-    PULL: "<II",  # first sequence number wanted, how many at most (0: all there are)
-    ACK: "<I",  # everything before this sequence number is stored for good
-    VERDICT: "<B",
-    BYE: "<",
-    HELLO | ANSWER: "<BB",  # protocol version chosen, kind of authentication
-    # serial, firmware version, flags, battery mV, boot, clock (Unix s; uptime if not set), uptime s,
-    # oldest and next sequence number, watermark, last sync (Unix s, 0 never), capacity in records,
-    # damaged records skipped, sightings dropped for lack of room, heap bytes in use
-    INFO | ANSWER: "<8s3sBHHIIIIIIIII",
-    TIME | ANSWER: "<i",  # correction made, seconds (clamped to 32 bits)
-    PULL | ANSWER: "<III",  # next sequence number after the stream, records sent, oldest there is
-    ACK | ANSWER: "<I",  # watermark now
-    VERDICT | ANSWER: "<",
-    BYE | ANSWER: "<",
-    ERROR: "<BB",  # request type, ERROR_*
-}
-RECORDS_HEAD = "<BIB"  # type, sequence number of the first record, how many follow back to back
-RECORDS_HEAD_BYTES = calcsize(RECORDS_HEAD)
+_CRC_BYTES = const(4)
 
 
-def message(kind, *fields):
-    """A whole message as bytes: type, then the fields of its layout."""
-    return pack("<B" + _LAYOUT[kind][1:], kind, *fields)
-
-
-def parse(data):
-    """(type, fields) of a whole message other than RECORDS.
+def layout(layouts, number):
+    """The struct layout of a message, from REQUESTS or ANSWERS.
 
     Raises:
-        FormatError: unknown type, or a length that does not fit it.
+        FormatError: there is no such message.
     """
-    if not data:
-        raise FormatError("empty message")
-    layout = _LAYOUT.get(data[0])
-    if layout is None:
-        raise FormatError("unknown message type %d" % data[0])
-    if len(data) != 1 + calcsize(layout):
-        raise FormatError("message type %d has %d bytes, not %d" % (data[0], 1 + calcsize(layout), len(data)))
-    return data[0], unpack_from(layout, data, 1)
-
-
-def parse_records(data, record_bytes):
-    """(first sequence number, [record bytes, …]) of a RECORDS message.
-
-    Raises:
-        FormatError: the length does not fit the count.
-    """
-    if len(data) < RECORDS_HEAD_BYTES or data[0] != RECORDS:
-        raise FormatError("not a RECORDS message")
-    _, first_seq, count = unpack_from(RECORDS_HEAD, data, 0)
-    if len(data) != RECORDS_HEAD_BYTES + count * record_bytes:
-        raise FormatError("RECORDS says %d records and has %d bytes" % (count, len(data)))
-    at = RECORDS_HEAD_BYTES
-    return first_seq, [bytes(data[at + i * record_bytes : at + (i + 1) * record_bytes]) for i in range(count)]
+    layouts = layouts.split(",")
+    if number >= len(layouts):
+        raise FormatError("no such message")
+    return "<" + layouts[number]
 
 
 # --- Fragments -------------------------------------------------------------------------------------------------
 # One ATT write or notification is one fragment: a header byte, then a piece of the message. Bit 7 of the header:
 # more pieces follow. Bits 0-6: a counter, one up per fragment and direction, so that a lost or repeated fragment shows.
-_MORE = 0x80
-_COUNTER = 0x7F
+_MORE = const(0x80)
+_COUNTER = const(0x7F)
 
 
-class Reassembler:
-    """Pieces in, whole messages out, in a buffer of fixed size.
+class Fragments:
+    """Both directions of one connection: fragments in, whole messages out; whole messages in, fragments out.
 
     Args:
-        limit: the longest message accepted, in bytes.
+        in_bytes: the longest message accepted, with its CRC.
+        out_bytes: the longest message sent, with its CRC.
+
+    Attributes:
+        inbox: the message of which `feed` told the length, until the next `feed`.
+        outbox: write a message here, then `start`; hands off until `pending` is false again.
     """
 
-    def __init__(self, limit):
-        self._buf = bytearray(limit)
-        self._used = 0
-        self._next = 0
+    def __init__(self, in_bytes, out_bytes):
+        self.inbox = bytearray(in_bytes)
+        self.outbox = bytearray(out_bytes)
+        self.reset()
 
     def reset(self):
         """Forget everything: a new connection starts at counter 0."""
-        self._used = 0
-        self._next = 0
+        self._in_used = self._in_next = 0
+        self._out_next = self._out_at = self._out_end = 0
 
     def feed(self, fragment, length):
-        """Take one fragment (its first `length` bytes). Returns the whole message as bytes, or None if more follows.
+        """Take one fragment (its first `length` bytes).
+
+        Returns:
+            The length of the message, CRC not included, when it is whole; 0 while more follows.
 
         Raises:
-            FormatError: empty, out of order, or too long; the connection cannot be trusted any more.
+            FormatError: empty, out of order, too long or damaged; the connection cannot be trusted any more.
         """
-        if length < 1:
-            raise FormatError("empty fragment")
-        head = fragment[0]
-        if head & _COUNTER != self._next:
-            raise FormatError("fragment %d where %d was due" % (head & _COUNTER, self._next))
-        self._next = (self._next + 1) & _COUNTER
-        end = self._used + length - 1
-        if end > len(self._buf):
-            raise FormatError("message longer than %d bytes" % len(self._buf))
-        self._buf[self._used : end] = fragment[1:length]
-        if head & _MORE:
-            self._used = end
-            return None
-        self._used = 0
-        return bytes(memoryview(self._buf)[:end])
+        inbox = self.inbox
+        at = self._in_used
+        end = at + length - 1
+        if end < at or end > len(inbox) or fragment[0] & _COUNTER != self._in_next:
+            raise FormatError("fragment out of order")
+        self._in_next = (self._in_next + 1) & _COUNTER
+        inbox[at:end] = memoryview(fragment)[1:length]
+        if fragment[0] & _MORE:
+            self._in_used = end
+            return 0
+        self._in_used = 0
+        end -= _CRC_BYTES
+        if end < 1 or crc32(memoryview(inbox)[:end]) != unpack_from("<I", inbox, end)[0]:
+            raise FormatError("message damaged")
+        return end
 
+    def start(self, length):
+        """Send the first `length` bytes of `outbox`; the CRC is added here."""
+        pack_into("<I", self.outbox, length, crc32(memoryview(self.outbox)[:length]))
+        self._out_at = 0
+        self._out_end = length + _CRC_BYTES
 
-class Fragmenter:
-    """Whole messages in, fragments out, one at a time into the caller's buffer (nothing is copied twice)."""
-
-    def __init__(self):
-        self._next = 0
-        self._data = b""
-        self._at = 0
-
-    def reset(self):
-        """Forget everything: a new connection starts at counter 0."""
-        self._next = 0
-        self._data = b""
-        self._at = 0
-
-    def load(self, data):
-        """Start to send `data` (bytes or memoryview; must not change until `pending` is false)."""
-        self._data = data
-        self._at = 0
-
-    @property
     def pending(self):
         """True while a part of the message has not been sent."""
-        return self._at < len(self._data)
+        return self._out_at < self._out_end
 
-    def fragment(self, buf, size):
-        """Write the next fragment of at most `size` bytes into `buf`; returns its length. Repeat until `advance`."""
-        piece = min(size - 1, len(self._data) - self._at)
-        more = self._at + piece < len(self._data)
-        buf[0] = self._next | (_MORE if more else 0)
-        buf[1 : 1 + piece] = self._data[self._at : self._at + piece]
-        return 1 + piece
+    def fragment(self, out, size):
+        """Write the next fragment of at most `size` bytes (2 or more) into `out`; returns its length.
+
+        The same again until `advance` is called.
+        """
+        at = self._out_at
+        end = min(at + size - 1, self._out_end)
+        out[0] = self._out_next | (_MORE if end < self._out_end else 0)
+        out[1 : 1 + end - at] = memoryview(self.outbox)[at:end]
+        return 1 + end - at
 
     def advance(self, length):
         """The fragment of `length` bytes is on its way: go on to the next."""
-        self._at += length - 1
-        self._next = (self._next + 1) & _COUNTER
-
-
-def fragments(data, size, counter=0):
-    """All fragments of `data` as a list of bytes of at most `size` each, beginning with `counter` (host side)."""
-    out = Fragmenter()
-    out._next = counter
-    out.load(data)
-    buf = bytearray(size)
-    pieces = []
-    while out.pending:
-        length = out.fragment(buf, size)
-        pieces.append(bytes(buf[:length]))
-        out.advance(length)
-    return pieces
+        self._out_at += length - 1
+        self._out_next = (self._out_next + 1) & _COUNTER

@@ -42,9 +42,7 @@ except ImportError:  # CircuitPython builds without binascii.crc32
         return crc ^ 0xFFFFFFFF
 
 
-def pack_record(
-    buf, kind_flags, boot, start_s, duration_s, windows, sightings, rssi_max_dbm, rssi_mean_dbm, ident
-):
+def pack_record(buf, kind_flags, boot, start_s, duration_s, windows, sightings, rssi_max_dbm, rssi_mean_dbm, ident):
     """Write one 28-byte log record into `buf` (offset 0). Values out of range are clamped, never wrapped."""
     pack_into(
         _RECORD,

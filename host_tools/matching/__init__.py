@@ -1,1 +1,1 @@
-"""."""
+"""From logs and the national list to a verdict: DESIGN.md, "Matching"."""

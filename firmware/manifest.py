@@ -1,0 +1,19 @@
+"""Which files of this folder run on a token.
+
+Read by MicroPython's image builder, which freezes them into an image (`FROZEN_MANIFEST=…/firmware/manifest.py`), and
+by host_tools/provisioning/firmware_files.py, which copies them to a board. Both run it with this folder as working
+folder and with `include`, `package` and `module` defined. Not here: boot.py and main.py, which stay files on the
+board so that a token can always be interrupted, and boards/*/, which differ from board to board.
+"""
+
+# ruff: noqa: F821
+# pyright: reportUndefinedVariable=false
+
+import os
+
+HOST_ONLY = ("kiosk_messages.py",)  # the kiosk's side of a conversation; a token would only pay RAM for it
+
+include("$(PORT_DIR)/boards/manifest.py")
+for folder in ("adapters", "tracing"):
+    package(folder, [name for name in sorted(os.listdir(folder)) if name.endswith(".py") and name not in HOST_ONLY])
+module("app.py")

@@ -1,0 +1,43 @@
+"""`bluezone demo` and `bluezone sync`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the subcommands."""
+    app.command()(demo)
+    app.command()(sync)
+
+
+def demo(
+    seed: Annotated[int, typer.Option(help="Of all randomness: the same seed gives the same radio trace.")] = 1,
+    scenario: Annotated[Path | None, typer.Option(help="A scenario file; by default a morning in an office.")] = None,
+    out: Annotated[Path, typer.Option(help="Where results go.")] = Path("build/demo"),
+    as_json: Json = False,
+) -> None:
+    """A scenario in virtual time: tokens meet, the kiosk reads them, the verdict stands beside the truth."""
+    from .demo_view import run_demo
+
+    print_json = run_demo(scenario, seed, out, as_json)
+    if as_json:
+        print(json.dumps(print_json, ensure_ascii=False))
+
+
+def sync(
+    cases: Annotated[Path, typer.Option(help="The national list, as JSON.")],
+    database: Annotated[Path, typer.Option(help="The kiosk's database; made when missing.")] = Path("kiosk.sqlite"),
+    seconds: Annotated[float, typer.Option(help="How long to wait for tokens.")] = 60.0,
+    as_json: Json = False,
+) -> None:
+    """Read every token in sync mode near this PC, over its own Bluetooth adapter, and tell each verdict."""
+    from .serve import serve_here
+
+    found = serve_here(cases, database, seconds, quiet=as_json)
+    if as_json:
+        print(json.dumps({"tokens": found}, ensure_ascii=False))

@@ -1,0 +1,159 @@
+"""The kiosk at work: finds tokens in sync mode, pulls their logs, matches, and tells the wearer.
+
+Knows neither screen nor adapter: a Screen shows what happens, an Adapter reaches the tokens.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from host_tools.link.adapter import Adapter
+from host_tools.link.bluetooth import FoundToken, connected, tokens_in_sync_mode
+from host_tools.link.session import KioskSession, SessionError, SyncResult, TokenInfo, synchronise
+from host_tools.matching.case_index import CaseIndex
+from host_tools.matching.exposures import days_of_encounters, match_encounters
+from host_tools.matching.national_list import NationalList
+from host_tools.matching.verdict import Rules, Verdict, judge
+from host_tools.storage.store import Encounter, Store
+from tracing.kiosk_messages import VERDICT_EXPOSED, VERDICT_SAFE
+
+ATTEMPTS = 3  # per press of the button; a link that breaks is taken up again where it broke
+REST_S = 3.0  # a token that has just been served may still be on the air as it was
+CONSENT_S = 60.0  # after so long a press of the button has run out
+
+
+@dataclass(frozen=True)
+class WearerResult:
+    """All that the kiosk can tell one wearer.
+
+    Attributes:
+        encounters: what the token has logged and the database still holds.
+        verdict: of those encounters against the list.
+    """
+
+    info: TokenInfo
+    sync: SyncResult
+    encounters: list[Encounter]
+    verdict: Verdict
+    finished_s: int
+
+
+class Screen(Protocol):
+    """What the kiosk shows. `code` is the short code on the token's label."""
+
+    def found(self, code: str) -> None:
+        """A token in sync mode has been heard; the connection begins."""
+
+    def progress(self, code: str, done: int, total: int) -> None:
+        """Records that have arrived, of how many."""
+
+    def finished(self, code: str, result: WearerResult) -> None:
+        """Everything is stored and judged."""
+
+    def failed(self, code: str, sentence: str, again: bool) -> None:
+        """Something went wrong; `again`: the kiosk tries once more by itself."""
+
+
+def assess(encounters: list[Encounter], cases: NationalList, rules: Rules) -> Verdict:
+    """The verdict on a wearer's encounters."""
+    index = CaseIndex(
+        cases.cases, days_of_encounters(encounters), {encounter.bluezone_id for encounter in encounters}
+    )
+    return judge(match_encounters(encounters, index), rules)
+
+
+class Kiosk:
+    """One kiosk.
+
+    Args:
+        adapter: reaches the tokens.
+        store: the database.
+        cases: the national list.
+        rules: what counts as a close contact.
+        now: Unix seconds.
+        screen: shows what happens.
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        store: Store,
+        cases: NationalList,
+        rules: Rules,
+        now: Callable[[], float],
+        screen: Screen,
+    ) -> None:
+        self._adapter = adapter
+        self._store = store
+        self._cases = cases
+        self._rules = rules
+        self._now = now
+        self._screen = screen
+        self._serving: dict[str, asyncio.Task] = {}  # by address
+        self._attempts: dict[str, int] = {}
+        self._rest_until_s: dict[str, float] = {}  # loop time before which an address is left alone
+        self._radio = asyncio.Semaphore(1)  # adapters connect to one device at a time
+
+    async def run(self) -> None:
+        """Serve whoever comes, until cancelled."""
+        async with tokens_in_sync_mode(self._adapter) as found:
+            try:
+                while True:
+                    token = await found.get()
+                    if token.short_code and token.address not in self._serving:
+                        self._serve(token)
+            finally:
+                tasks = list(self._serving.values())
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _serve(self, token: FoundToken) -> None:
+        if asyncio.get_running_loop().time() >= self._rest_until_s.get(token.address, 0.0):
+            self._serving[token.address] = asyncio.create_task(self._attempt(token))
+
+    async def _attempt(self, token: FoundToken) -> None:
+        address = token.address
+        attempt = self._attempts.get(address, 0) + 1
+        rest_s = REST_S
+        try:
+            await self._one(token)
+            attempt = 0
+        except SessionError as error:
+            self._screen.failed(token.short_code, str(error), attempt < ATTEMPTS)
+            if attempt >= ATTEMPTS:
+                attempt = 0
+                rest_s = CONSENT_S
+        finally:
+            self._attempts[address] = attempt
+            self._rest_until_s[address] = asyncio.get_running_loop().time() + rest_s
+            del self._serving[address]
+
+    async def _one(self, token: FoundToken) -> None:
+        code = token.short_code
+        self._screen.found(code)
+        async with self._connection(token) as transport:
+            session = KioskSession(transport)
+            begun: list[int] = []
+
+            def progress(info: TokenInfo, next_seq: int) -> None:
+                if not begun:
+                    begun.append(next_seq)
+                self._screen.progress(code, next_seq - begun[0], max(info.next_seq - begun[0], 0))
+
+            result = await synchronise(session, self._store, self._now, progress)
+            encounters = self._store.encounters(result.info.serial)
+            verdict = assess(encounters, self._cases, self._rules)
+            await session.show_verdict(VERDICT_EXPOSED if verdict.kind == "exposed" else VERDICT_SAFE)
+            with contextlib.suppress(SessionError):
+                await session.bye()  # everything is stored: a link that is lost now costs nothing
+        self._screen.finished(code, WearerResult(result.info, result, encounters, verdict, int(self._now())))
+
+    @contextlib.asynccontextmanager
+    async def _connection(self, token: FoundToken):
+        async with contextlib.AsyncExitStack() as stack:
+            async with self._radio:
+                transport = await stack.enter_async_context(connected(self._adapter, token))
+            yield transport

@@ -1,0 +1,112 @@
+"""Tokens over Bluetooth: finds those in sync mode and carries the fragments of a session, through bleak."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from bleak.backends.device import BLEDevice
+from bleak.exc import BleakError
+
+from tracing.wire import SYNC_CONTROL_UUID, SYNC_DATA_UUID, SYNC_SERVICE_UUID
+
+from .adapter import Adapter
+from .session import LinkLost
+
+_ATT_HEADER_BYTES = 3
+
+
+@dataclass(frozen=True)
+class FoundToken:
+    """A token in sync mode.
+
+    Attributes:
+        short_code: the six letters on its label; empty when the scan response has not been received yet.
+    """
+
+    device: BLEDevice
+    short_code: str
+    rssi_dbm: int
+
+    @property
+    def address(self) -> str:
+        """Changes with every slot; good for telling two tokens apart while they are here."""
+        return self.device.address
+
+
+@contextlib.asynccontextmanager
+async def tokens_in_sync_mode(adapter: Adapter) -> AsyncIterator["asyncio.Queue[FoundToken]"]:
+    """Scan while the context lasts; the queue gets every advertisement of a token in sync mode.
+
+    Raises:
+        LinkLost: the adapter is missing, switched off, or not allowed.
+    """
+    found: asyncio.Queue[FoundToken] = asyncio.Queue()
+
+    def detected(device: BLEDevice, advertisement) -> None:
+        found.put_nowait(FoundToken(device, advertisement.local_name or "", advertisement.rssi))
+
+    scanner = adapter.scanner(detected, [SYNC_SERVICE_UUID])
+    try:
+        await scanner.start()
+    except (BleakError, OSError) as error:
+        raise LinkLost(f"The Bluetooth adapter cannot scan ({error}). Check that it is plugged in and on.") from error
+    try:
+        yield found
+    finally:
+        with contextlib.suppress(BleakError, OSError):
+            await scanner.stop()
+
+
+class BleakTransport:
+    """A connection to one token; see session.Transport."""
+
+    def __init__(self, client) -> None:
+        self._client = client
+        self._control = client.services.get_characteristic(SYNC_CONTROL_UUID)
+        self.receive: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    @property
+    def mtu_payload(self) -> int:
+        """What fits into one write."""
+        return self._client.mtu_size - _ATT_HEADER_BYTES
+
+    async def write(self, fragment: bytes) -> None:
+        """Send one fragment and wait until the token has it."""
+        try:
+            await self._client.write_gatt_char(self._control, fragment, response=True)
+        except (BleakError, OSError) as error:
+            raise LinkLost from error
+
+
+@contextlib.asynccontextmanager
+async def connected(adapter: Adapter, token: FoundToken) -> AsyncIterator[BleakTransport]:
+    """Connect to a token for as long as the context lasts.
+
+    Raises:
+        LinkLost: no connection, or what answered is no token.
+    """
+    transport: BleakTransport | None = None
+
+    def gone(_client) -> None:
+        if transport is not None:
+            transport.receive.put_nowait(None)
+
+    client = adapter.client(token.device, gone)
+    try:
+        await client.connect()
+    except (BleakError, OSError, asyncio.TimeoutError) as error:
+        raise LinkLost("The token was found but could not be connected.") from error
+    try:
+        if client.services.get_characteristic(SYNC_DATA_UUID) is None:
+            raise LinkLost("The device that answered is not a token.")
+        transport = BleakTransport(client)
+        receive = transport.receive
+        try:
+            await client.start_notify(SYNC_DATA_UUID, lambda _source, data: receive.put_nowait(bytes(data)))
+        except (BleakError, OSError) as error:
+            raise LinkLost from error
+        yield transport
+    finally:
+        with contextlib.suppress(BleakError, OSError, asyncio.TimeoutError):
+            await client.disconnect()

@@ -1,0 +1,159 @@
+"""`bluezone match` and `bluezone ids`."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from host_tools.errors import UserError
+
+if TYPE_CHECKING:
+    from host_tools.matching.exposures import Exposure
+    from host_tools.matching.inputs import Rejection
+
+_MAX_DAYS = 366
+_SHOWN = 20  # rejections that a person reads
+
+AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the subcommands of matching."""
+    app.command("match")(match)
+    app.command("ids")(ids)
+
+
+def match(
+    log: Annotated[Path, typer.Option(help="A contact log in Bluezone's export format (data_trace.txt).")],
+    cases: Annotated[Path, typer.Option(help="The national list (JSON).")],
+    peer_view: Annotated[
+        bool, typer.Option("--peer-view", help="Exchange the log's two ids: the view of the phones it met.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look for cases of the national list in a phone's contact log."""
+    from host_tools.matching import national_list, trace_log
+    from host_tools.matching.case_index import CaseIndex
+    from host_tools.matching.exposures import days_of_sightings, match_sightings
+
+    listed = national_list.load(cases)
+    trace = trace_log.load(log, peer_view)
+    index = CaseIndex(
+        listed.cases,
+        days=days_of_sightings(trace.sightings),
+        only_ids={sighting.peer_id for sighting in trace.sightings},
+    )
+    matches = match_sightings(trace.sightings, index)
+    rejected = listed.rejected + trace.rejected
+    if as_json:
+        print(json.dumps({"matches": [_match_json(m) for m in matches], "rejected": [_json(r) for r in rejected]}))
+        return
+    _print_matches(matches, rejected, len(trace.sightings), len(listed.cases))
+
+
+def ids(
+    base_id: Annotated[str, typer.Option(help="The key of the UTC day of --time: 64 hex digits.")],
+    time: Annotated[int, typer.Option(help="Unix time in seconds.")],
+    days: Annotated[int, typer.Option(help="How many UTC days.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """List the BluezoneIDs of a key: 96 a day, from the UTC day of --time on."""
+    from tracing import keys
+
+    from host_tools.matching.national_list import TIME_LIMIT_S
+
+    try:
+        key = bytes.fromhex(base_id)
+    except ValueError:
+        key = b""
+    if len(key) != keys.KEY_BYTES or len(base_id) != 2 * keys.KEY_BYTES:
+        raise UserError(f"--base-id must be 64 hex digits, not {len(base_id)} characters of {base_id[:16]!r}….")
+    if not 0 <= time < TIME_LIMIT_S:
+        raise UserError(f"--time must be Unix seconds from 0 to {TIME_LIMIT_S - 1}, not {time}.")
+    if not 1 <= days <= _MAX_DAYS:
+        raise UserError(f"--days must be from 1 to {_MAX_DAYS}, not {days}.")
+    rows = []
+    first_day = keys.day_of(time)
+    for day in range(first_day, first_day + days):
+        for i, bluezone_id in enumerate(keys.day_ids(key)):
+            start_s = day * keys.DAY_S + i * keys.SLOT_S
+            rows.append({"index": i, "start": start_s, "id": bluezone_id.hex().upper()})
+        key = keys.next_daily_key(key)
+    if as_json:
+        print(json.dumps({"ids": rows}))
+        return
+    _print_table(
+        "BluezoneIDs", ("Index", "From (Vietnam time)", "BluezoneID"),
+        [(str(row["index"]), _local(row["start"]), row["id"]) for row in rows],
+    )  # fmt: skip
+
+
+def _match_json(match: "Exposure") -> dict[str, object]:
+    return {
+        "case": match.case,
+        "bluezone_id": match.bluezone_id.hex().upper(),
+        "slot_start": match.slot_start_s,
+        "first": match.first_s,
+        "last": match.last_s,
+        "sightings": match.sightings,
+        "rssi_max_dbm": match.rssi_max_dbm,
+        "rssi_mean_dbm": match.rssi_mean_dbm,
+    }
+
+
+def _json(rejection: "Rejection") -> dict[str, str]:
+    return {"where": rejection.where, "why": rejection.why}
+
+
+def _print_matches(matches: "list[Exposure]", rejected: "list[Rejection]", sightings: int, cases: int) -> None:
+    if matches:
+        _print_table(
+            "Matches (Vietnam time; RSSI: maximum, mean in dBm)",
+            ("Case", "BluezoneID", "Heard", "Times", "RSSI"),
+            [
+                (
+                    str(m.case),
+                    m.bluezone_id.hex().upper(),
+                    f"{_local(m.first_s)[:16]}-{_local(m.last_s)[11:16]}",
+                    str(m.sightings),
+                    f"{m.rssi_max_dbm}, {m.rssi_mean_dbm:.0f}",
+                )
+                for m in matches
+            ],
+        )
+    if rejected:
+        _print_table("Not used", ("Where", "Why"), [(r.where, r.why) for r in rejected[:_SHOWN]])
+        if len(rejected) > _SHOWN:
+            print(f"… and {len(rejected) - _SHOWN} more; --json lists them.")
+    print(
+        f"{_count(len(matches), 'match', 'matches')} with {_count(len({m.case for m in matches}), 'case')}:"
+        f" compared {_count(sightings, 'sighting')} with {_count(cases, 'case')} of the list"
+        f" ({_count(len(rejected), 'part')} of the input not used)."
+    )
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
+def _print_table(title: str, columns: "tuple[str, ...]", rows: "list[tuple[str, ...]]") -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE)
+    for column in columns:
+        table.add_column(column, no_wrap=column == "BluezoneID")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))  # Text: what stands in a file is not markup
+    Console().print(table)
+
+
+def _local(unix_s: int) -> str:
+    from datetime import datetime
+
+    from host_tools.matching.verdict import VIETNAM_TIME
+
+    return datetime.fromtimestamp(unix_s, VIETNAM_TIME).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,28 @@
+"""The virtual board's flash file, from the host's side: the board's own code, loaded from its folder."""
+
+import importlib.util
+import tomllib
+from pathlib import Path
+
+VIRTUAL_BOARD = Path(__file__).parents[2] / "boards" / "virtual"
+STATE_BLOCKS = 2
+
+
+def _nor_flash():
+    spec = importlib.util.spec_from_file_location("nor_flash", VIRTUAL_BOARD / "nor_flash.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.NorFlash
+
+
+def flash_blocks() -> int:
+    """Erase blocks of the virtual board's flash: state and log."""
+    settings = tomllib.loads((VIRTUAL_BOARD / "board.toml").read_text(encoding="utf-8"))
+    return settings["log"]["blocks"] + STATE_BLOCKS
+
+
+def open_flash(path: Path):
+    """The flash image at `path` as a store; made, all erased, when it does not exist."""
+    return _nor_flash()(str(path), flash_blocks())

@@ -1,0 +1,135 @@
+"""A scenario brought to life: tokens in VMs, phones, the kiosk's adapter, all on one air in virtual time."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from bumble.device import Device
+from tracing import records, state
+from tracing.keys import day_of
+
+from .air import Air, Position
+from .board import VirtualBoard, make_device
+from .controller import VirtualController
+from .flash import open_flash
+from .phones import AndroidPhone, IPhone, Phone
+from .processes import BoardProcesses
+from .propagation import Propagation, stream
+from .scenario import Person, Scenario
+
+KIOSK = "kiosk"
+QUEUE_M = 1.0  # wearers stand in front of the kiosk, side by side
+
+
+@dataclass
+class Provisioned:
+    """What a technician gave to a virtual token: its serial, its base id, and the UTC day the base id belongs to."""
+
+    serial: bytes
+    base_id: bytes
+    day: int
+
+
+class World:
+    """Everything that has a radio.
+
+    Args:
+        scenario: who is where.
+        seed: of all randomness.
+        folder: for flash images and the boards' output; made when missing.
+        rom: firmware image of the virtual board.
+
+    Attributes:
+        boards, provisioned: by wearer's name; phones: by owner's name.
+        kiosk: Bumble device of the kiosk's adapter.
+    """
+
+    def __init__(self, scenario: Scenario, seed: int, folder: Path, rom: bytes) -> None:
+        self.scenario = scenario
+        self.folder = folder
+        self.air = Air(self.position, Propagation(**scenario.propagation), seed)
+        self.processes = BoardProcesses(folder, rom)
+        self.boards: dict[str, VirtualBoard] = {}
+        self.provisioned: dict[str, Provisioned] = {}
+        self.phones: dict[str, Phone] = {}
+        self.kiosk: Device
+        self._seed = seed
+        self._called: dict[str, Position] = {}
+
+    def position(self, name: str) -> Position:
+        """Where a device is now."""
+        if name in self._called:
+            return self._called[name]
+        return self.scenario.person(name).position(asyncio.get_running_loop().time())
+
+    def now_s(self) -> float:
+        """Unix time of this moment of the scenario."""
+        return self.scenario.start_s + asyncio.get_running_loop().time()
+
+    async def start(self) -> None:
+        """Switch everything on, one after the other."""
+        await self.processes.open()
+        for number, person in enumerate(self.scenario.people):
+            if person.device == "token":
+                await self._start_token(number, person)
+            else:
+                await self._start_phone(number, person)
+        place = self.scenario.kiosk
+        self._called[KIOSK] = (place.x_m, place.y_m, place.room)
+        controller = VirtualController(KIOSK, self.air, len(self.scenario.people))
+        self.kiosk = make_device(KIOSK, controller)
+        await self.kiosk.power_on()
+
+    async def _start_token(self, number: int, person: Person) -> None:
+        random = stream(self._seed, f"provisioning/{person.name}")
+        given = Provisioned(random.randbytes(8), random.randbytes(32), day_of(self.scenario.start_s))
+        self.provisioned[person.name] = given
+        flash = self.folder / f"token-{number}.flash"
+        flash.unlink(missing_ok=True)
+        provision(flash, given, self.scenario.start_s)
+        board = VirtualBoard(person.name, self.air, number)
+        self.boards[person.name] = board
+        await self.processes.start(board, flash, BOARD_RTC=str(int(self.now_s())))
+
+    async def _start_phone(self, number: int, person: Person) -> None:
+        base_id = stream(self._seed, f"base id/{person.name}").randbytes(32)
+        common = (person.name, self.air, number, base_id, self.scenario.start_s, self.now_s)
+        if person.device == "android":
+            phone: Phone = AndroidPhone(*common)
+        else:
+            phone = IPhone(*common, background=person.device == "iphone-background")
+        self.phones[person.name] = phone
+        await phone.start()
+
+    def base_id(self, name: str) -> bytes:
+        """The base id of a person's device: 32 bytes, of the day on which the scenario begins."""
+        return self.provisioned[name].base_id if name in self.provisioned else self.phones[name].base_id
+
+    def call_to_kiosk(self, name: str, place_in_queue: int) -> None:
+        """The person comes to the kiosk."""
+        place = self.scenario.kiosk
+        self._called[name] = (place.x_m - QUEUE_M, place.y_m + 0.3 * place_in_queue, place.room)
+
+    def check(self) -> None:
+        """Raise what a board has died of, if one has."""
+        for name, board in self.boards.items():
+            if board.gone.done():
+                raise RuntimeError(f"the token of {name} has stopped:\n{self.processes.output(name)}")
+
+    async def close(self) -> None:
+        """Switch everything off."""
+        for phone in self.phones.values():
+            phone.stop()
+        await self.processes.close()
+
+
+def provision(flash: Path, given: Provisioned, now_s: int) -> None:
+    """Write keys, serial and an approximate time into a new flash image, as a technician's tool does."""
+    store = open_flash(flash)
+    fresh = state.State()
+    fresh.flags = records.STATE_PROVISIONED
+    fresh.serial = given.serial
+    fresh.daily_key = given.base_id
+    fresh.key_day = given.day
+    fresh.last_time_s = now_s
+    state.StateStore(store, 0, 1).save(fresh)

@@ -1,0 +1,139 @@
+"""A board at a serial port for tests: the MicroPython VM's REPL behind a pseudo terminal.
+
+It behaves like a board where mpremote can tell: raw REPL, Ctrl-C, soft reset (which runs main.py from the friendly REPL
+and does not from the raw one), and a file system that outlives resets.
+"""
+
+import contextlib
+import os
+import pty
+import select
+import subprocess
+import sys
+import termios
+import threading
+import tty
+from pathlib import Path
+
+_VM = Path(sys.executable).with_name("micropython")
+_HEAP = "64k"
+_SOFT_REBOOT = b"\r\nMPY: soft reboot\r\n"
+_INTERRUPT, _RAW, _FRIENDLY = b"\x03", b"\x01", b"\x02"
+_WAIT_S = 20
+
+
+class PtyBoard:
+    """A plugged-in board; use it as a context manager.
+
+    Args:
+        folder: its file system.
+        fakes: Python source run before anything else at every reset: makes the VM say it is something else.
+        unplug_after_bytes: the line dies when the host has sent so much.
+    """
+
+    def __init__(self, folder: Path, fakes: str = "", unplug_after_bytes: int | None = None) -> None:
+        self.folder = folder
+        self._fakes = folder.parent / f"{folder.name}_fakes.py"
+        self._fakes.write_text(fakes)
+        self._left_bytes = unplug_after_bytes
+        self._raw = False
+        self._said = b""
+        self._news = threading.Condition()
+        self._line, self._port_end = pty.openpty()
+        tty.setraw(self._port_end)
+        self.port = os.ttyname(self._port_end)
+        self._stop, self._stopped = os.pipe()
+        self._start_vm(run_main=True)
+        self._thread = threading.Thread(target=self._pump, daemon=True)
+
+    def __enter__(self) -> "PtyBoard":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._stopped)
+        self._thread.join(_WAIT_S)
+        self._end_vm()
+        for end in (self._line, self._port_end, self._stop):
+            with contextlib.suppress(OSError):
+                os.close(end)
+
+    def wait_for(self, text: bytes, times: int = 1) -> None:
+        """Return when the board has said `text` so often since it was made; AssertionError when not within 20 s."""
+        with self._news:
+            assert self._news.wait_for(lambda: self._said.count(text) >= times, _WAIT_S), self._said[-500:]
+
+    def _start_vm(self, run_main: bool) -> None:
+        # Ctrl-C must interrupt a running program, so the VM's terminal turns it into a signal; the REPL itself
+        # switches that off while it reads. `-i` goes on to the REPL when main.py has ended.
+        self._console, terminal = pty.openpty()
+        tty.setraw(terminal)
+        modes = termios.tcgetattr(terminal)
+        modes[3] |= termios.ISIG
+        termios.tcsetattr(terminal, termios.TCSANOW, modes)
+        start = f"exec(open({str(self._fakes)!r}).read())\n"
+        if run_main:
+            start += "try:\n open('main.py').close()\nexcept OSError:\n pass\nelse:\n import main\n"
+        script = self._fakes.with_suffix(".start.py")
+        script.write_text("import sys\nsys.path[0] = ''\n" + start)
+        self._vm = subprocess.Popen(
+            [str(_VM), "-X", f"heapsize={_HEAP}", "-i", str(script)],
+            cwd=self.folder,
+            preexec_fn=lambda: os.login_tty(terminal),
+        )
+        os.close(terminal)
+
+    def _end_vm(self) -> None:
+        os.close(self._console)
+        self._vm.kill()
+        self._vm.wait()
+
+    def _pump(self) -> None:
+        while True:
+            readable, _, _ = select.select([self._console, self._line, self._stop], [], [])
+            if self._stop in readable:
+                return
+            if self._line in readable and not self._from_host(os.read(self._line, 4096)):
+                return
+            if self._console in readable:
+                self._from_vm()
+
+    def _from_host(self, data: bytes) -> bool:
+        if self._left_bytes is not None:
+            self._left_bytes -= len(data)
+            if self._left_bytes < 0:
+                os.close(self._line)  # the host sees the port go
+                self._line = -1
+                return False
+        if _RAW in data:
+            self._raw = True
+        if _FRIENDLY in data:
+            self._raw = False
+        with contextlib.suppress(OSError):  # the VM has just ended: what was typed is lost, as on a board
+            os.write(self._console, data)
+        return True
+
+    def _from_vm(self) -> None:
+        try:
+            data = os.read(self._console, 4096)
+        except OSError:
+            data = b""
+        if data:
+            self._say(data)
+            return
+        # Ctrl-D has ended the VM: that is its soft reset.
+        raw = self._raw
+        self._end_vm()
+        self._say(_SOFT_REBOOT)
+        self._start_vm(run_main=not raw)
+        if raw:
+            banner = b""
+            while not banner.endswith(b">>> "):
+                banner += os.read(self._console, 4096)
+            os.write(self._console, _RAW)
+
+    def _say(self, data: bytes) -> None:
+        with self._news:
+            self._said += data
+            self._news.notify_all()
+        os.write(self._line, data)

@@ -1,0 +1,195 @@
+"""Messages and fragments of the sync session: what one side packs the other unpacks, and nothing else passes."""
+
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracing import kiosk_messages as wire
+from tracing.errors import FormatError
+from tracing.messages import ANSWERS, REQUESTS, Fragments
+from tracing.records import RECORD_BYTES
+
+INFO_FIELDS = (
+    b"\x01\x02\x03\x04\x05\x06\x07\x08", b"\x00\x01\x02", 3, 2987, 7, 1596873600, 3600, 145, 1000, 870, 1596787200,
+    37000, 2, 5, 41000,
+)  # fmt: skip
+
+EXAMPLES = [
+    (wire.HELLO, (1,), "0101"),
+    (wire.INFO, (), "02"),
+    (wire.TIME, (1596873600, 250), "038059 2e5f fa00"),
+    (wire.PULL, (870, 2048), "0466030000 00080000"),
+    (wire.ACK, (1000,), "05e8030000"),
+    (wire.VERDICT, (wire.VERDICT_EXPOSED,), "0602"),
+    (wire.BYE, (), "07"),
+    (wire.HELLO | wire.ANSWER, (1, wire.AUTH_NONE), "810100"),
+    (
+        wire.INFO | wire.ANSWER,
+        INFO_FIELDS,
+        "82 0102030405060708 000102 03 ab0b 0700 80592e5f 100e0000 91000000 e8030000 66030000 80082d5f"
+        "88900000 02000000 05000000 28a00000",
+    ),
+    (wire.TIME | wire.ANSWER, (-2,), "83feffffff"),
+    (wire.PULL | wire.ANSWER, (1000, 128, 145), "84e8030000 80000000 91000000"),
+    (wire.ACK | wire.ANSWER, (1000,), "85e8030000"),
+    (wire.VERDICT | wire.ANSWER, (), "86"),
+    (wire.BYE | wire.ANSWER, (), "87"),
+    (wire.GAP, (870, 872), "8866030000 68030000"),
+    (wire.ERROR, (wire.PULL, wire.ERROR_STATE), "800403"),
+]
+
+
+@pytest.mark.parametrize(("kind", "fields", "expected"), EXAMPLES)
+def test_examples(kind, fields, expected):
+    data = wire.message(kind, *fields)
+    assert data.hex() == expected.replace(" ", "")
+    assert wire.parse(data) == (kind, fields)
+
+
+def test_examples_cover_every_message():
+    shown = {kind for kind, _, _ in EXAMPLES}
+    requests = set(range(1, len(REQUESTS.split(","))))
+    answers = {wire.ANSWER | number for number in range(len(ANSWERS.split(",")))}
+    assert shown == requests | answers
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_parse_or_are_refused(data):
+    try:
+        kind, fields = wire.parse(data)
+    except FormatError:
+        return
+    assert wire.message(kind, *fields) == data
+
+
+@given(st.integers(0, 2**32 - 1), st.lists(st.binary(min_size=RECORD_BYTES, max_size=RECORD_BYTES), min_size=1))
+def test_records_come_back(first_seq, records):
+    assert wire.parse_records(wire.records_message(first_seq, records)) == (first_seq, records)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x89\x00\x00\x00\x00",  # none
+        b"\x89\x00\x00\x00\x00" + bytes(RECORD_BYTES - 1),
+        b"\x89\x00\x00\x00\x00" + bytes(RECORD_BYTES + 1),
+        b"\x84\x00\x00\x00\x00" + bytes(RECORD_BYTES),
+    ],
+)
+def test_not_records(data):
+    with pytest.raises(FormatError):
+        wire.parse_records(data)
+
+
+def test_seventeen_records_fill_two_long_packets():
+    longest = wire.records_message(0, [bytes(RECORD_BYTES)] * 17)
+    assert len(longest) + 4 == wire.MESSAGE_MAX_BYTES
+    assert [len(piece) for piece in wire.fragments(link(), longest, 247 - 3)] == [244, 243]
+
+
+# --- Fragments -------------------------------------------------------------------------------------------------
+
+
+def link():
+    return Fragments(wire.MESSAGE_MAX_BYTES, wire.MESSAGE_MAX_BYTES)
+
+
+def receive(receiver, pieces):
+    """The messages that come out of the fragments."""
+    whole = []
+    for piece in pieces:
+        length = receiver.feed(piece, len(piece))
+        if length:
+            whole.append(bytes(receiver.inbox[:length]))
+    return whole
+
+
+messages = st.lists(st.binary(min_size=1, max_size=wire.MESSAGE_MAX_BYTES - 4), min_size=1, max_size=6)
+
+
+def test_fragment_example():
+    pieces = list(wire.fragments(link(), wire.message(wire.ACK, 1000), 6))
+    crc = zlib.crc32(bytes.fromhex("05e8030000")).to_bytes(4, "little").hex()
+    assert [piece.hex() for piece in pieces] == ["8005e8030000", "01" + crc]
+
+
+@given(messages, st.integers(2, 514))
+def test_messages_arrive(sent, size):
+    sender = link()
+    pieces = [piece for data in sent for piece in wire.fragments(sender, data, size)]
+    assert max(map(len, pieces)) <= size
+    assert receive(link(), pieces) == sent
+
+
+def test_counter_goes_round():
+    sender, receiver = link(), link()
+    for number in range(300):
+        data = wire.message(wire.ACK, number)
+        assert receive(receiver, wire.fragments(sender, data, 20)) == [data]
+
+
+@given(messages, st.integers(2, 60), st.data())
+def test_no_damage_passes(sent, size, data):
+    sender = link()
+    pieces = [piece for message in sent for piece in wire.fragments(sender, message, size)]
+    at = data.draw(st.integers(0, len(pieces) - 1))
+    kind = data.draw(st.sampled_from(["drop", "repeat", "flip", "swap", "shorten", "empty"]))
+    if kind == "drop":
+        del pieces[at]
+    elif kind == "repeat":
+        pieces.insert(at, pieces[at])
+    elif kind == "swap":
+        pieces[at : at + 2] = pieces[at : at + 2][::-1]
+    elif kind == "shorten":
+        pieces[at] = pieces[at][:-1]
+    elif kind == "empty":
+        pieces[at] = b""
+    else:
+        bit = data.draw(st.integers(0, len(pieces[at]) * 8 - 1))
+        flipped = bytearray(pieces[at])
+        flipped[bit // 8] ^= 1 << bit % 8
+        pieces[at] = bytes(flipped)
+    received = []
+    receiver = link()
+    try:
+        for piece in pieces:
+            received += receive(receiver, [piece])
+    except FormatError:
+        pass
+    assert received == sent[: len(received)]
+
+
+@pytest.mark.parametrize("length", [0, 1, 4])
+def test_shorter_than_any_message(length):
+    with pytest.raises(FormatError):
+        link().feed(bytes(1 + length), 1 + length)
+
+
+def test_longer_than_the_limit():
+    receiver = Fragments(10, 10)
+    assert receiver.feed(b"\x80" + bytes(10), 11) == 0
+    with pytest.raises(FormatError):
+        receiver.feed(b"\x01\x00", 2)
+
+
+def test_reset_forgets_half_a_message():
+    receiver = link()
+    receiver.feed(b"\x80\x05\xe8", 3)
+    receiver.reset()
+    assert receive(receiver, wire.fragments(link(), b"\x07", 20)) == [b"\x07"]
+
+
+@given(messages, st.integers(2, 60))
+def test_same_fragment_until_advance(sent, size):
+    sender = link()
+    sender.outbox[: len(sent[0])] = sent[0]
+    sender.start(len(sent[0]))
+    one, other = bytearray(size), bytearray(size)
+    while sender.pending():
+        length = sender.fragment(one, size)
+        assert sender.fragment(other, size) == length
+        assert one[:length] == other[:length]
+        sender.advance(length)
