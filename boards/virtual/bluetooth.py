@@ -63,8 +63,8 @@ class BLE:
         if interval_us is None:
             lockstep.call(14)
             return
-        adv = adv_data or b""
-        lockstep.call(13, struct.pack("<IBB", interval_us, connectable, len(adv)) + adv + (resp_data or b""))
+        adv = bytes(adv_data or b"")
+        lockstep.call(13, struct.pack("<IBB", interval_us, connectable, len(adv)) + adv + bytes(resp_data or b""))
 
     def gap_scan(self, duration_ms, interval_us=1280000, window_us=11250, active=False):
         if duration_ms is None:

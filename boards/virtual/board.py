@@ -51,18 +51,21 @@ class Indicator:
         lockstep.call(32, bytes([pattern]))
 
 
+def _nothing():
+    pass
+
+
 class Button:
     """The button: the host presses it."""
 
     def __init__(self):
         self._pressed = False
-        self.on_press = None
+        self.on_press = _nothing
         lockstep.on(_BUTTON, self._press)
 
     def _press(self, payload):
         self._pressed = True
-        if self.on_press:
-            self.on_press()
+        self.on_press()
 
     def take_press(self):
         """True once per press."""
@@ -77,10 +80,11 @@ class Board:
     settings = settings
 
     def __init__(self):
-        self.store = NorFlash(os.getenv("BOARD_FLASH"), settings.LOG_BLOCKS + 2)
+        self.store = NorFlash(os.getenv("BOARD_FLASH", ""), settings.LOG_BLOCKS + 2)
         self.clock = Clock()
-        if os.getenv("BOARD_RTC"):  # a battery-backed clock that the technician has set
-            self.clock.set(int(os.getenv("BOARD_RTC")))
+        rtc = os.getenv("BOARD_RTC")
+        if rtc:  # a battery-backed clock that the technician has set
+            self.clock.set(int(rtc))
         self.entropy = Entropy()
         self.power = Power()
         self.indicator = Indicator()

@@ -13,7 +13,7 @@ _HEAD_BYTES = 7
 _ANSWER = 0
 
 _socket = socket.socket(1, socket.SOCK_STREAM)  # AF_UNIX, which this port takes as a raw sockaddr
-_buf = bytearray(640)
+_buf = bytearray(160)  # the longest frame is an answer with a request of 64 bytes
 _view = memoryview(_buf)
 _waiting = []  # events that came while a call waited for its answer
 
@@ -24,8 +24,8 @@ _handlers = [None] * 8  # by kind of frame
 
 def connect():
     """Say hello to the host named by BOARD_SOCKET."""
-    _socket.connect(struct.pack("H", 1) + os.getenv("BOARD_SOCKET").encode() + b"\0")
-    call(0, os.getenv("BOARD_NAME").encode())
+    _socket.connect(struct.pack("H", 1) + os.getenv("BOARD_SOCKET", "").encode() + b"\0")
+    call(0, os.getenv("BOARD_NAME", "").encode())
 
 
 def on(kind, handler):

@@ -4,6 +4,7 @@ The firmware lies in a ROMFS image at the head of the process's environment: mem
 that code runs from in place, as from the flash of a board with frozen modules (host_tools/simulation/processes.py).
 """
 
+import gc
 import sys
 
 import uctypes
@@ -12,9 +13,11 @@ import vfs
 with open("/proc/self/stat") as stat:
     fields = stat.read().split(") ")[-1].split(" ")
 start, end = int(fields[47]), int(fields[48])  # env_start and env_end of proc(5), numbered from field 3
-vfs.mount(vfs.VfsRom(uctypes.bytearray_at(start, end - start)), "/rom")
+vfs.mount(vfs.VfsRom(uctypes.bytearray_at(start, end - start)), "/rom")  # pyright: ignore[reportAttributeAccessIssue]
 sys.path[:] = ["/rom", ".frozen"]
 del stat, fields, start, end, vfs, uctypes
+
+gc.threshold(4096)  # collect often from the start: what stays then lies close together
 
 import lockstep
 

@@ -4,6 +4,9 @@ Written for NimBLE's habits (DESIGN.md, "Platform traps"): an exception in the i
 ends advertising, the address changes only while nothing is advertised or scanned, notifications may find no room.
 """
 
+# The stubs know neither None as an argument of gap_* nor that handles are integers.
+# pyright: reportArgumentType=false, reportCallIssue=false
+
 from time import ticks_add, ticks_diff, ticks_ms
 
 import bluetooth

@@ -15,11 +15,3 @@ class StoreError(TracingError):
 
 class RadioError(TracingError):
     """The radio did not do what it was asked, for instance kept its old address."""
-
-
-class SyncRefused(TracingError):
-    """A sync request that the session's state does not allow. `code` is one of wire.ERROR_*."""
-
-    def __init__(self, code, what=""):
-        super().__init__(what)
-        self.code = code

@@ -139,7 +139,7 @@ class Flash:
         report.files = len(built)
         if due or stale:
             self._need_space(board, due, stale, there)
-            self._note_kept(len(built) - len(due), len(built))
+            self._note_kept(sum(file not in due for file in built if file.device_path != _MAIN), len(built))
             # Whatever happens now, the next run knows which files were ours; and without main.py nothing starts.
             known = sorted({*manifest["files"], *_our_files(old), *stale})
             board.write_manifest({**manifest, "state": "copying", "files": known})
@@ -159,6 +159,7 @@ class Flash:
         main = next(file for file in built if file.device_path == _MAIN)
         others = [file for file in due if file is not main]
         total = sum(file.size for file in (*others, main))
+        there = len(built) - len(others) - 1
         for name in sorted({file.device_path.rpartition("/")[0] for file in others} - {""}):
             board.make_folder(name)
         for file in (*others, main):
@@ -168,7 +169,7 @@ class Flash:
             board.write(file.device_path, (folder / file.device_path).read_bytes())
             report.copied += 1
             report.bytes += file.size
-            self._note_kept(len(built) - len(others) - 1 + report.copied, len(built))
+            self._note_kept(there + report.copied, len(built))
         self._verify(board, [main])
 
     def _verify(self, board: TokenBoard, files: list[BuiltFile]) -> None:

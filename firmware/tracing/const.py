@@ -1,0 +1,4 @@
+try:
+    from micropython import const
+except ImportError:
+    def const(v): return v
