@@ -25,6 +25,7 @@ _SILENT_S = 150  # an id not heard for four windows has gone
 _SAVE_TIME_EVERY_S = 3600
 _SYNC_ADV_INTERVAL_US = 100_000
 _HANG_UP_MS = 500
+_FRAGMENT_BYTES = 244  # fills one link-layer packet; a longer ATT MTU brings nothing more
 _PHONE_LIMIT_MS = 10_000  # as the Android client
 _PHONE_RETRY_S = 60
 _PHONES = 8
@@ -60,7 +61,7 @@ class Token:
         self._slot = -1
         self._window_s = 0
         self._next_window_ms = 0
-        self._reply = bytearray(512)
+        self._reply = bytearray(_FRAGMENT_BYTES)
         self._lost = 0
         self._serving = False
 

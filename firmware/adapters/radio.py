@@ -11,6 +11,7 @@ from time import ticks_add, ticks_diff, ticks_ms
 
 import bluetooth
 from micropython import const
+
 from tracing import wire
 from tracing.errors import RadioError
 

@@ -7,7 +7,7 @@ _NAME = b"Bluezone"
 
 
 def phone_advertisement(background):
-    """The payload of an iPhone with Bluezone: in the foreground service and name, in the background the overflow area."""
+    """The payload of an iPhone with Bluezone: service and name, or in the background the overflow area."""
     if background:
         area = bytearray(16)
         area[0] = 0x08  # the hash bit that stands for the service; SPEC.md, "iPhones"

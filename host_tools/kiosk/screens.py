@@ -1,5 +1,7 @@
 """Screens in a terminal: progress bars for every wearer while the kiosk works, then words."""
 
+from typing import Self
+
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
@@ -15,8 +17,7 @@ def verdict_words(verdict: Verdict) -> str:
     """The verdict in words, with minutes, day, near or far; never whom."""
     if verdict.kind == "exposed":
         parts = [
-            f"{day.minutes} min on {day.day:%d/%m/%Y}, "
-            + (f"near {day.minutes_near} min" if day.near else "far")
+            f"{day.minutes} min on {day.day:%d/%m/%Y}, " + (f"near {day.minutes_near} min" if day.near else "far")
             for day in verdict.days
         ]
         return f"{EXPOSED_WORDS} — " + "; ".join(parts)
@@ -49,7 +50,7 @@ class TerminalScreen:
         )
         self._tasks: dict[str, TaskID] = {}
 
-    def __enter__(self) -> "TerminalScreen":
+    def __enter__(self) -> Self:
         self._bars.start()
         return self
 

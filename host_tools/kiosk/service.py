@@ -58,9 +58,7 @@ class Screen(Protocol):
 
 def assess(encounters: list[Encounter], cases: NationalList, rules: Rules) -> Verdict:
     """The verdict on a wearer's encounters."""
-    index = CaseIndex(
-        cases.cases, days_of_encounters(encounters), {encounter.bluezone_id for encounter in encounters}
-    )
+    index = CaseIndex(cases.cases, days_of_encounters(encounters), {encounter.bluezone_id for encounter in encounters})
     return judge(match_encounters(encounters, index), rules)
 
 

@@ -95,7 +95,7 @@ async def connected(adapter: Adapter, token: FoundToken) -> AsyncIterator[BleakT
     client = adapter.client(token.device, gone)
     try:
         await client.connect()
-    except (BleakError, OSError, asyncio.TimeoutError) as error:
+    except (TimeoutError, BleakError, OSError) as error:
         raise LinkLost("The token was found but could not be connected.") from error
     try:
         if client.services.get_characteristic(SYNC_DATA_UUID) is None:

@@ -137,7 +137,6 @@ class KioskSession:
         self._answer_limit_s = answer_limit_s
         self._link = Fragments(wire.MESSAGE_MAX_BYTES, wire.REQUEST_MAX_BYTES)
         self.usable = True
-        self._oldest_seq = 0
         self.next_seq = 0
 
     async def hello(self) -> None:
@@ -161,7 +160,6 @@ class KioskSession:
         )
         if info.oldest_seq > info.next_seq:
             raise self._broken("its log ends before it begins")
-        self._oldest_seq = info.oldest_seq
         return info
 
     async def set_time(self, unix_s: float) -> int:
@@ -182,7 +180,7 @@ class KioskSession:
         Args:
             on_progress: called with `next_seq` as it moves.
         """
-        self.next_seq = max(first_seq, self._oldest_seq)
+        self.next_seq = first_seq
         while True:
             begin_seq = self.next_seq
             batch: list[Record] = []
@@ -226,6 +224,13 @@ class KioskSession:
         except SessionRefused as refusal:
             self.usable = refusal.code != wire.ERROR_BUSY
             raise
+        except FormatError as error:
+            raise self._broken(str(error)) from error
+        except TimeoutError as error:
+            raise AnswerTimeout(
+                f"The token has not answered for {self._answer_limit_s:.0f} seconds. What was read so far is kept. "
+                "Ask the wearer to press its button again, then try again."
+            ) from error
         self.usable = True
 
     async def _request(self, kind: int, *fields: int) -> tuple:
@@ -236,40 +241,22 @@ class KioskSession:
     async def _send(self, kind: int, *fields: int) -> None:
         # A token's buffer for one write is as long as its longest request.
         size = min(self._transport.mtu_payload, wire.REQUEST_MAX_BYTES)
-        with self._deadline():
-            async with asyncio.timeout(self._answer_limit_s):
-                for fragment in wire.fragments(self._link, wire.message(kind, *fields), size):
-                    await self._transport.write(fragment)
+        async with asyncio.timeout(self._answer_limit_s):
+            for fragment in wire.fragments(self._link, wire.message(kind, *fields), size):
+                await self._transport.write(fragment)
 
     async def _receive(self) -> bytes:
-        with self._deadline():
-            async with asyncio.timeout(self._answer_limit_s):
-                while True:
-                    fragment = await self._transport.receive.get()
-                    if fragment is None:
-                        raise LinkLost
-                    try:
-                        length = self._link.feed(fragment, len(fragment))
-                    except FormatError as error:
-                        raise self._broken(str(error)) from error
-                    if length:
-                        return bytes(self._link.inbox[:length])
-
-    @contextlib.contextmanager
-    def _deadline(self) -> Iterator[None]:
-        try:
-            yield
-        except TimeoutError as error:
-            raise AnswerTimeout(
-                f"The token has not answered for {self._answer_limit_s:.0f} seconds. What was read so far is kept. "
-                "Ask the wearer to press its button again, then try again."
-            ) from error
+        async with asyncio.timeout(self._answer_limit_s):
+            while True:
+                fragment = await self._transport.receive.get()
+                if fragment is None:
+                    raise LinkLost
+                length = self._link.feed(fragment, len(fragment))
+                if length:
+                    return bytes(self._link.inbox[:length])
 
     def _answer(self, kind: int, data: bytes) -> tuple:
-        try:
-            answer, fields = wire.parse(data)
-        except FormatError as error:
-            raise self._broken(str(error)) from error
+        answer, fields = wire.parse(data)
         if answer == wire.ERROR:
             if fields[1] == wire.ERROR_FORMAT:
                 raise self._broken("it could not read the kiosk's request")
@@ -306,10 +293,7 @@ class KioskSession:
                     on_progress(self.next_seq)
 
     def _records(self, data: bytes) -> list[Record]:
-        try:
-            first_seq, raw = wire.parse_records(data)
-        except FormatError as error:
-            raise self._broken(str(error)) from error
+        first_seq, raw = wire.parse_records(data)
         if any(unpack_record(record) is None for record in raw):
             raise self._broken("a record's checksum does not fit")
         self._advance(first_seq, first_seq + len(raw))
@@ -374,23 +358,22 @@ async def synchronise(
             "This token's log ends before records that are already stored under its serial: it was reset. "
             "Nothing was stored. A technician must provision it again, with a new serial."
         )
-    watermark = info.watermark
-    if first_seq > watermark:
+    acknowledged = None
+    if first_seq > info.watermark:
         # The receipt for an earlier session was lost with its link. A token that restarted since does not know what
         # it sent then, and sends it again.
         try:
-            watermark = await session.acknowledge(first_seq)
+            acknowledged = await session.acknowledge(first_seq)
         except SessionRefused as refusal:
             if refusal.code != wire.ERROR_RANGE:
                 raise
-            first_seq = watermark
+            first_seq = info.watermark
     new_records = 0
 
     def report(next_seq: int) -> None:
         if on_progress is not None:
             on_progress(info, next_seq)
 
-    acknowledged = None
     async for batch in session.pull(first_seq, report):
         new_records += storage.store_records(serial, batch, int(now()))
         if session.usable:  # else this is the last batch of a broken session, and the loop ends with its error

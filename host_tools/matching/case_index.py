@@ -3,9 +3,8 @@
 from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
-from tracing import keys
-
 from host_tools.matching.national_list import Case
+from tracing import keys
 
 _DAY_MS = keys.DAY_S * 1000
 

@@ -59,9 +59,8 @@ def ids(
     as_json: AsJson = False,
 ) -> None:
     """List the BluezoneIDs of a key: 96 a day, from the UTC day of --time on."""
-    from tracing import keys
-
     from host_tools.matching.national_list import TIME_LIMIT_S
+    from tracing import keys
 
     try:
         key = bytes.fromhex(base_id)

@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from tracing.keys import DAY_S
-
 from host_tools.matching.case_index import CaseIndex, Slot
 from host_tools.matching.trace_log import Sighting
+from tracing.keys import DAY_S
 
 # A token's clock may be off by this much and still match: more than it drifts in a day or two after a sync.
 TOLERANCE_S = 120

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tracing.keys import DAY_S, SLOTS_PER_DAY
-
 from host_tools.errors import UserError
 from host_tools.matching.inputs import Rejection, Rejections, reading, shown
 from host_tools.matching.json_stream import COMMENT, BrokenJson, events
+from tracing.keys import DAY_S, SLOTS_PER_DAY
 
 MAX_SPAN_DAYS = 180  # no client keeps a history for longer
 TIME_LIMIT_S = 1 << 32  # tokens keep Unix times in 32 bits: until 2106

@@ -7,7 +7,7 @@ as it was when the connection was made.
 import asyncio
 from collections.abc import Callable
 from hashlib import blake2b
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bumble import hci, ll
 from bumble.core import PhysicalTransport
@@ -54,11 +54,11 @@ class Air(LocalLink):
         """Fingerprint of every reception so far: time, sender, receiver, RSSI, payload."""
         return self._trace.hexdigest()
 
-    def add_controller(self, controller) -> None:
+    def add_controller(self, controller: Any) -> None:
         super().add_controller(controller)
         self.ordered.append(controller)
 
-    def remove_controller(self, controller) -> None:
+    def remove_controller(self, controller: Any) -> None:
         super().remove_controller(controller)
         self.ordered.remove(controller)
         self.listeners.pop(controller, None)

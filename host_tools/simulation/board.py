@@ -1,8 +1,9 @@
-"""The host's end of a virtual board: a MicroPython process, its Bluetooth host stack on the air, button, light, battery.
+"""The host's end of a virtual board: a MicroPython process, its Bluetooth stack on the air, button, light, battery.
 
 The board's `bluetooth` module asks over a unix socket (boards/virtual/lockstep.py); what comes back, and when, follows
 NimBLE under MicroPython. Frames, little-endian: to the host `<HB` payload bytes, operation; to the board `<HBI` payload
-bytes, kind (0 answer, 1 tick, 2 radio event, 3 button, 4 measure the heap), milliseconds. An answer's payload begins with an errno as `<h`.
+bytes, kind (0 answer, 1 tick, 2 radio event, 3 button, 4 measure the heap), milliseconds. An answer's payload begins
+with an errno as `<h`.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import errno
 import logging
 import struct
 from collections.abc import Callable
+from typing import ClassVar
 
 from bumble import att, hci
 from bumble.core import UUID
@@ -40,8 +42,7 @@ log = logging.getLogger(__name__)
 def make_device(name: str, controller: VirtualController) -> Device:
     """A Bumble device (host stack) on a virtual controller, with the controller's address."""
     config = DeviceConfiguration(name=name, address=controller.random_address, keystore=None)
-    device = Device(config=config, host=Host(controller, AsyncPipeSink(controller)))
-    return device
+    return Device(config=config, host=Host(controller, AsyncPipeSink(controller)))
 
 
 class VirtualBoard(asyncio.Protocol):
@@ -400,7 +401,7 @@ class VirtualBoard(asyncio.Protocol):
     def _measured(self, payload: bytes) -> None:
         self._heap.set_result(struct.unpack("<II", payload))
 
-    _OPERATIONS = {
+    _OPERATIONS: ClassVar = {
         10: _active, 11: _address, 12: _address_mode, 13: _advertise, 14: _stop_advertising, 15: _scan,
         16: _stop_scan, 17: _connect, 18: _cancel_connect, 19: _disconnect, 20: _discover, 21: _read_remote,
         22: _register, 23: _set_buffer, 24: _read, 25: _write, 26: _notify, 30: _entropy, 31: _battery, 32: _show,

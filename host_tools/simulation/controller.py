@@ -19,12 +19,11 @@ ReportSink = Callable[[hci.Address, int, int, bytes], None]
 class VirtualAdvertiser(LegacyAdvertiser):
     """Legacy advertising with the interval in units of 0.625 ms and the standard's random delay."""
 
-    controller: "VirtualController"
-
     def _on_timer_fired(self) -> None:
         if not self.enabled:
             return
         controller = self.controller
+        assert isinstance(controller, VirtualController)
         interval_s = self.advertising_interval_min * 0.000625 + controller.random.random() * ADV_DELAY_S
         self.timer_handle = asyncio.get_running_loop().call_later(interval_s, self._on_timer_fired)
         controller.adv_events += 1

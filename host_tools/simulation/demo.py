@@ -110,6 +110,7 @@ def run(
     folder: Path,
     screen,
     on_time: Callable[[float, float], None] = lambda done_s, total_s: None,
+    labels: dict[str, str] | None = None,
 ) -> DemoResult:
     """Live through a scenario and serve everybody at the kiosk.
 
@@ -117,16 +118,17 @@ def run(
         folder: for everything that is written; earlier results in it are replaced.
         screen: see kiosk.service.Screen.
         on_time: called with the seconds lived through, and of how many.
+        labels: receives the wearers' names by short code, for the screen.
     """
     scenario = load(scenario_path)
     folder.mkdir(parents=True, exist_ok=True)
     began_s = time.monotonic()
-    result = clock.run(_run(scenario, seed, folder, screen, on_time))
+    result = clock.run(_run(scenario, seed, folder, screen, on_time, {} if labels is None else labels))
     result.wall_s = time.monotonic() - began_s
     return result
 
 
-async def _run(scenario: Scenario, seed: int, folder: Path, screen, on_time) -> DemoResult:
+async def _run(scenario: Scenario, seed: int, folder: Path, screen, on_time, labels: dict[str, str]) -> DemoResult:
     world = World(scenario, seed, folder, rom_image())
     loop = asyncio.get_running_loop()
     try:
@@ -135,18 +137,18 @@ async def _run(scenario: Scenario, seed: int, folder: Path, screen, on_time) -> 
             await asyncio.sleep(min(STEP_S, scenario.duration_s - loop.time()))
             world.check()
             on_time(loop.time(), scenario.duration_s)
-        return await _at_the_kiosk(world, folder, screen, seed)
+        return await _at_the_kiosk(world, folder, screen, seed, labels)
     finally:
         await world.close()
 
 
-async def _at_the_kiosk(world: World, folder: Path, screen, seed: int) -> DemoResult:
-    scenario = world.scenario
+async def _at_the_kiosk(world: World, folder: Path, screen, seed: int, labels: dict[str, str]) -> DemoResult:
     list_path = folder / "national_list.json"
     write_national_list(world, list_path)
     for name in world.phones:
         write_phone_log(world, name, folder / f"phone_{name}.txt")
     codes = {name: short_code(given.serial) for name, given in world.provisioned.items()}
+    labels.update({code: name for name, code in codes.items()})
     seen = _Results(screen, {code: name for name, code in codes.items()})
     database = folder / "kiosk.sqlite"
     for old in folder.glob("kiosk.sqlite*"):
@@ -154,9 +156,7 @@ async def _at_the_kiosk(world: World, folder: Path, screen, seed: int) -> DemoRe
     with Store(database) as store:
         for name, given in world.provisioned.items():
             store.name_token(given.serial, name)
-        kiosk = Kiosk(
-            virtual(world.kiosk), store, national_list.load(list_path), load_rules(), world.now_s, seen
-        )
+        kiosk = Kiosk(virtual(world.kiosk), store, national_list.load(list_path), load_rules(), world.now_s, seen)
         serving = asyncio.create_task(kiosk.run())
         for place, name in enumerate(codes):
             world.call_to_kiosk(name, place)

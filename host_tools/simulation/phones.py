@@ -13,6 +13,7 @@ from bumble import hci
 from bumble.core import UUID, BaseBumbleError
 from bumble.device import AdvertisingType, Connection, Device, Peer
 from bumble.gatt import Characteristic, CharacteristicValue, Service
+
 from tracing import phone_wire, wire
 from tracing.keys import SLOT_S, KeyChain, day_of
 

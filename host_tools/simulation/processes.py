@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 from .board import VirtualBoard
@@ -152,7 +153,7 @@ class _Line(asyncio.Protocol):
         self._board: VirtualBoard | None = None
         self._head = b""
 
-    def connection_made(self, transport) -> None:
+    def connection_made(self, transport: Any) -> None:
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:

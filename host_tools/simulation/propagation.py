@@ -1,8 +1,8 @@
 """How strong a signal arrives: path loss by distance, walls, slow shadowing of bodies, fast fading per packet.
 
 Model: log-distance path loss (exponent `exponent`, `at_1m_dbm` at one metre); `wall_db` when the two are in different
-rooms; a shadowing term per pair that holds for `shadow_s` seconds; a fading term per packet. Computed, not measured; the
-figures are of the order reported for phones indoors (exponent 2 to 2.5, 4 to 6 dB of deviation).
+rooms; a shadowing term per pair that holds for `shadow_s` seconds; a fading term per packet. Computed, not measured;
+the figures are of the order reported for phones indoors (exponent 2 to 2.5, 4 to 6 dB of deviation).
 """
 
 import math

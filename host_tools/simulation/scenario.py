@@ -1,6 +1,7 @@
 """A scenario file: who is where when, with which device, and who turns out to be infected.
 
-TOML; scenarios/office_morning.toml shows every key. Positions are metres on a floor plan; times are of the day in Vietnam.
+TOML; scenarios/office_morning.toml shows every key. Positions are metres on a floor plan; times are of the day in
+Vietnam.
 """
 
 import math
@@ -35,12 +36,14 @@ class Person:
         device: one of DEVICES.
         stays: (seconds since the start at which the person sets out for it, place), in order.
         infected: found positive afterwards; the person's keys go on the national list.
+        battery_mv: of the token.
     """
 
     name: str
     device: str
     stays: tuple[tuple[float, Place], ...]
     infected: bool = False
+    battery_mv: int = 3000
 
     def position(self, t_s: float) -> Position:
         """Where the person is `t_s` seconds after the start; walks in a straight line from place to place."""
@@ -141,4 +144,6 @@ def _person(entry: dict, start: datetime, places: dict[str, Place]) -> Person:
         stays.append(((at - start).total_seconds(), _place(places, place, name)))
     if not stays or stays != sorted(stays, key=lambda stay: stay[0]):
         raise ValueError(f"the stays of {name} are not in order of time, or there are none")
-    return Person(name, entry["device"], tuple(stays), bool(entry.get("infected", False)))
+    return Person(
+        name, entry["device"], tuple(stays), bool(entry.get("infected", False)), int(entry.get("battery_mv", 3000))
+    )

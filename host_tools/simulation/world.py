@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bumble.device import Device
+
 from tracing import records, state
 from tracing.keys import day_of
 
@@ -87,9 +88,18 @@ class World:
         flash = self.folder / f"token-{number}.flash"
         flash.unlink(missing_ok=True)
         provision(flash, given, self.scenario.start_s)
-        board = VirtualBoard(person.name, self.air, number)
-        self.boards[person.name] = board
+        await self._power_on(person.name, number)
+
+    async def _power_on(self, name: str, number: int) -> None:
+        battery_mv = self.scenario.person(name).battery_mv
+        board = VirtualBoard(name, self.air, number, lambda: battery_mv)
+        self.boards[name] = board
+        flash = self.folder / f"token-{number}.flash"
         await self.processes.start(board, flash, BOARD_RTC=str(int(self.now_s())))
+
+    async def restart_token(self, name: str) -> None:
+        """Power on again a token whose process has been killed."""
+        await self._power_on(name, self.boards[name].controller.number)
 
     async def _start_phone(self, number: int, person: Person) -> None:
         base_id = stream(self._seed, f"base id/{person.name}").randbytes(32)

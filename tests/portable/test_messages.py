@@ -19,7 +19,7 @@ INFO_FIELDS = (
 EXAMPLES = [
     (wire.HELLO, (1,), "0101"),
     (wire.INFO, (), "02"),
-    (wire.TIME, (1596873600, 250), "038059 2e5f fa00"),
+    (wire.TIME, (1596873600, 250), "03805b2e5f fa00"),
     (wire.PULL, (870, 2048), "0466030000 00080000"),
     (wire.ACK, (1000,), "05e8030000"),
     (wire.VERDICT, (wire.VERDICT_EXPOSED,), "0602"),
@@ -28,7 +28,7 @@ EXAMPLES = [
     (
         wire.INFO | wire.ANSWER,
         INFO_FIELDS,
-        "82 0102030405060708 000102 03 ab0b 0700 80592e5f 100e0000 91000000 e8030000 66030000 80082d5f"
+        "82 0102030405060708 000102 03 ab0b 0700 805b2e5f 100e0000 91000000 e8030000 66030000 000a2d5f"
         "88900000 02000000 05000000 28a00000",
     ),
     (wire.TIME | wire.ANSWER, (-2,), "83feffffff"),

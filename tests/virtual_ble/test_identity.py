@@ -1,6 +1,7 @@
 """Id and address on the air: changed together, at the slot's end, and as the key chain says."""
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -45,7 +46,7 @@ def test_id_and_address_change_together_at_the_quarter_hour(make_scenario, rom, 
             slot = keys.slot_of(int(at_s))
             assert payload == wire.advertisement(ids[slot]), f"{at_s - scenario.start_s:.3f} s after the start"
         # The new pair is on the air within a moment of the quarter hour.
-        changes = [b[0] for a, b in zip(own, own[1:], strict=False) if a[2] != b[2]]
+        changes = [b[0] for a, b in itertools.pairwise(own) if a[2] != b[2]]
         assert all(at_s % keys.SLOT_S < 0.5 for at_s in changes)
         assert len(changes) == 3
 

@@ -1,0 +1,95 @@
+"""Benchmarks of the virtual tokens; `make bench-heap`, `make bench-throughput`. Figures are kept in BENCHMARKS.md."""
+
+import asyncio
+import os
+import platform
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from . import clock
+from .rom import rom_image
+from .scenario import Person, Place, Scenario
+from .world import World
+
+HEAP_HOURS = 8
+HEAP_LIMIT_BYTES = 40 * 1024
+HEAP_BYTES = 64 * 1024
+THROUGHPUT_TOKENS = 20
+THROUGHPUT_S = 1800
+REFERENCE_TOKEN_S_PER_S = 770  # 20 VMs with 10 % duty over a socket of JSON lines: the first prototype of this radio
+
+
+def crowd(tokens: int, seconds: int, phones: bool) -> Scenario:
+    """Tokens a metre and a half apart on a grid, and with `phones` an Android and an iPhone among them."""
+    people = []
+    devices = ["token"] * tokens + (["android", "iphone"] if phones else [])
+    for number, device in enumerate(devices):
+        place = Place(1.5 * (number % 5), 1.5 * (number // 5), "hall")
+        people.append(Person(f"{device}-{number}", device, ((0.0, place),)))
+    return Scenario("bench", 1_597_021_200, seconds, Place(0.0, 0.0, "hall"), tuple(people))
+
+
+def machine() -> str:
+    """What this was measured on."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return f"{os.cpu_count()} × {model}, Python {platform.python_version()}"
+
+
+def heap() -> None:
+    """Heap of a token among seven others and two phones, over 8 virtual hours."""
+
+    async def main() -> list[tuple[int, int]]:
+        with tempfile.TemporaryDirectory() as folder:
+            world = World(crowd(8, HEAP_HOURS * 3600, True), 1, Path(folder), rom_image())
+            try:
+                await world.start()
+                board = next(iter(world.boards.values()))
+                hours = []
+                for hour in range(HEAP_HOURS + 1):
+                    await asyncio.sleep(3600 if hour else 120)
+                    world.check()
+                    hours.append(await board.heap())
+                    used, peak = hours[-1]
+                    print(f"hour {hour}: {used} bytes in use, {peak} at the most so far (garbage included)", flush=True)
+                return hours
+            finally:
+                await world.close()
+
+    hours = clock.run(main())
+    peak = hours[-1][1]
+    grown = hours[-1][0] - hours[2][0]
+    print(f"machine: {machine()}")
+    print(f"peak {peak} of {HEAP_BYTES} bytes; ratio to the limit of {HEAP_LIMIT_BYTES}: {peak / HEAP_LIMIT_BYTES:.2f}")
+    print(f"growth between hour 2 and hour {HEAP_HOURS}: {grown} bytes")
+
+
+def throughput() -> None:
+    """Token-seconds per second of 20 VMs in one room."""
+
+    async def main() -> tuple[float, int]:
+        with tempfile.TemporaryDirectory() as folder:
+            world = World(crowd(THROUGHPUT_TOKENS, THROUGHPUT_S, False), 1, Path(folder), rom_image())
+            try:
+                await world.start()
+                began_s = time.monotonic()
+                await asyncio.sleep(THROUGHPUT_S)
+                world.check()
+                return time.monotonic() - began_s, world.air.receptions
+            finally:
+                await world.close()
+
+    wall_s, receptions = clock.run(main())
+    rate = THROUGHPUT_TOKENS * THROUGHPUT_S / wall_s
+    print(f"machine: {machine()}")
+    print(
+        f"{THROUGHPUT_TOKENS} tokens, {THROUGHPUT_S} virtual s in {wall_s:.1f} s: {rate:.0f} token-seconds per second, "
+        f"{receptions / wall_s:.0f} receptions per second; ratio to {REFERENCE_TOKEN_S_PER_S}: "
+        f"{rate / REFERENCE_TOKEN_S_PER_S:.1f}"
+    )
+
+
+if __name__ == "__main__":
+    {"heap": heap, "throughput": throughput}[sys.argv[1]]()
