@@ -76,7 +76,7 @@ class BLE:
         if address_type is None:
             lockstep.call(18)
         else:
-            lockstep.call(17, struct.pack("<BI", address_type, scan_duration_ms) + address)
+            lockstep.call(17, struct.pack("<BI", address_type, scan_duration_ms) + (address or b""))
 
     def gap_disconnect(self, connection):
         lockstep.call(19, struct.pack("<H", connection))

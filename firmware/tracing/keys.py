@@ -16,12 +16,7 @@ SLOT_S = DAY_S // SLOTS_PER_DAY
 _SUB_KEY_LABEL = b"bluzonesubkey"  # the clients' spelling
 _ID_FROM = (0, 4, 8, 12, 16, 18, 20, 22, 24, 26, 28, 30)
 
-try:
-    _sha256 = hashlib.sha256
-except AttributeError:  # CircuitPython only has hashlib.new
-
-    def _sha256(data):
-        return hashlib.new("sha256", data)
+_sha256 = getattr(hashlib, "sha256", None) or (lambda data: hashlib.new("sha256", data))  # CircuitPython has only `new`
 
 
 def next_daily_key(daily_key):

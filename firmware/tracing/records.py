@@ -3,6 +3,7 @@
 SPEC.md, "Flash", has the layouts with examples. A record travels over a sync session exactly as it lies in flash.
 """
 
+import binascii
 from struct import calcsize, pack_into, unpack_from
 
 # --- The log ---------------------------------------------------------------------------------------------------
@@ -24,22 +25,19 @@ _RESERVED = b"\xff" * 12
 RECORDS_PER_BLOCK = (BLOCK_BYTES - BLOCK_HEADER_BYTES) // RECORD_BYTES
 
 
+_native_crc32 = getattr(binascii, "crc32", None)  # some builds of CircuitPython lack it
+
+
 def crc32(data):
     """CRC-32 (IEEE 802.3) of a buffer, as an unsigned integer."""
-    return _crc32(data) & 0xFFFFFFFF
-
-
-try:
-    from binascii import crc32 as _crc32
-except ImportError:  # CircuitPython builds without binascii.crc32
-
-    def _crc32(data):
-        crc = 0xFFFFFFFF
-        for byte in data:
-            crc ^= byte
-            for _ in range(8):
-                crc = (crc >> 1) ^ (0xEDB88320 if crc & 1 else 0)
-        return crc ^ 0xFFFFFFFF
+    if _native_crc32:
+        return _native_crc32(data) & 0xFFFFFFFF
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc >> 1) ^ (0xEDB88320 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
 
 
 def pack_record(buf, kind_flags, boot, start_s, duration_s, windows, sightings, rssi_max_dbm, rssi_mean_dbm, ident):
