@@ -1,16 +1,24 @@
 """What `bluezone demo` shows: progress while it lives, the truth beside the verdicts, the report."""
 
+from datetime import datetime
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from host_tools.simulation import demo
+from host_tools.matching.verdict import VIETNAM_TIME, Rules, Verdict, load_rules
+from host_tools.simulation import demo, truth
 from host_tools.simulation.demo import DemoResult
+from host_tools.simulation.outcome import PairOutcome
+from host_tools.simulation.scenario import Scenario
 
-from .screens import SilentScreen, TerminalScreen, verdict_words
+from .charts import TrueMeeting
+from .report import Simulation, TruthRow, WearerReport, contacts, history, write_report
+from .screens import SilentScreen, TerminalScreen
 from .serve import result_json
 
+NOT_SEEN = "not seen at the kiosk"
 NEAR_MINUTES = 15  # the truth's own yardstick: the 2020 rule, applied to true distances
 
 
@@ -51,33 +59,123 @@ def agrees(result: DemoResult, name: str) -> bool:
 
 
 def write_demo_report(path: Path, result: DemoResult) -> None:
-    """The HTML report."""
+    """The HTML report.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    scenario = result.scenario
+    rules = load_rules()
+    meetings = truth.meetings(scenario)
+    wearers = [_wearer_report(result, name, rules) for name in result.codes]
+    simulation = Simulation(
+        seed=result.seed,
+        trace=result.trace,
+        receptions=result.receptions,
+        truth=[
+            TruthRow(
+                wearer=wearer,
+                case=scenario.person(wearer.name).infected,
+                near_minutes=result.near_minutes[wearer.name],
+                exposed=truly_exposed(result, wearer.name),
+                agrees=agrees(result, wearer.name),
+                meetings=_true_meetings(scenario, meetings, wearer.name),
+            )
+            for wearer in wearers
+        ],
+        pairs=len(result.pairs),
+        missed=[_missed_words(pair) for pair in result.pairs if not pair.found],
+        false_encounters=result.false,
+    )
+    write_report(path, scenario.title, wearers, simulation)
+
+
+def _wearer_report(result: DemoResult, name: str, rules: Rules) -> WearerReport:
+    found = result.results.get(name)
+    if found is None:
+        return WearerReport(name, result.codes[name], None, failure=result.failures.get(name, NOT_SEEN))
+    return WearerReport(
+        name,
+        result.codes[name],
+        found.verdict,
+        last_sync_s=found.finished_s,
+        battery_mv=found.info.battery_mv,
+        days=history(found.encounters, rules),
+        contacts=contacts(found.encounters, rules),
+    )
+
+
+def _true_meetings(scenario: Scenario, meetings: list[truth.Meeting], name: str) -> list[TrueMeeting]:
+    result = []
+    for meeting in meetings:
+        if name in (meeting.first, meeting.second):
+            other = meeting.second if name == meeting.first else meeting.first
+            start_s, end_s = scenario.start_s + meeting.from_s, scenario.start_s + meeting.to_s
+            result.append(TrueMeeting(start_s, end_s, other, scenario.person(other).infected))
+    return result
+
+
+def _missed_words(pair: PairOutcome) -> str:
+    return f"missed: {pair.hearer} did not log {pair.heard} ({pair.minutes:.0f} min)"
+
+
+def _truth_words(result: DemoResult, name: str) -> str:
+    """F0 for a case, F1 for somebody close to one; a wearer can be both."""
+    infected = result.scenario.person(name).infected
+    words = ["F0"] * infected + ["F1"] * truly_exposed(result, name)
+    return " ".join(words) or "safe"
+
+
+def short_verdict(verdict: Verdict) -> str:
+    """The verdict in so few words that it fits a column: of several days or cases the longest near one."""
+    word = "F1" if verdict.kind == "exposed" else "An toàn"
+    told = verdict.days or verdict.met
+    if not told:
+        return word
+    day = max(told, key=lambda day: (day.minutes_near, day.minutes_far))
+    parts = [f"gần {day.minutes_near}"] * (day.minutes_near > 0) + [f"xa {day.minutes_far}"] * (day.minutes_far > 0)
+    more = f" (+{len(told) - 1})" if len(told) > 1 else ""
+    return f"{word} · {' + '.join(parts) or 'xa 0'} phút · {day.day:%d/%m}{more}"
 
 
 def _show(console: Console, result: DemoResult, report: Path) -> None:
-    table = Table(title=f"{result.scenario.title}: ground truth beside the verdict (seed {result.seed})")
-    for column in ("wearer", "code", "true min ≤ 2 m", "truth", "verdict", "records", "battery", ""):
-        table.add_column(column)
+    table = Table(
+        title=f"{result.scenario.title}: ground truth beside the verdict (seed {result.seed})",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("wearer")
+    table.add_column("code")
+    table.add_column("≤ 2 m", justify="right")
+    table.add_column("truth")
+    table.add_column("verdict")
+    table.add_column("sync", justify="right")
+    table.add_column("volt", justify="right")
+    table.add_column("")
     for name, code in result.codes.items():
         found = result.results.get(name)
         table.add_row(
             name,
             code,
             f"{result.near_minutes[name]:.0f}",
-            "F1" if truly_exposed(result, name) else "safe",
-            verdict_words(found.verdict) if found else result.failures.get(name, "not seen at the kiosk"),
-            str(found.info.next_seq) if found else "",
-            f"{found.info.battery_mv / 1000:.2f} V" if found else "",
+            _truth_words(result, name),
+            short_verdict(found.verdict) if found else result.failures.get(name, NOT_SEEN),
+            f"{datetime.fromtimestamp(found.finished_s, VIETNAM_TIME):%H:%M}" if found else "never",
+            f"{found.info.battery_mv / 1000:.2f}" if found else "",
             "✓" if agrees(result, name) else "✗",
         )
     console.print(table)
+    console.print("gần: near · xa: far · phút: minutes · An toàn: safe · F0: infected · F1: close contact")
+    console.print("≤ 2 m: true minutes within two metres of an F0 · sync: Vietnam time · volt: battery\n")
     missed = [pair for pair in result.pairs if not pair.found]
     console.print(
         f"Pairs within 2 m for {demo.outcome.CLOSE_MINUTES} minutes or more, each direction: "
         f"{len(result.pairs) - len(missed)} of {len(result.pairs)} found; false encounters: {result.false}."
     )
     for pair in missed:
-        console.print(f"  missed: {pair.hearer} did not log {pair.heard} ({pair.minutes:.0f} min)")
+        console.print(f"  {_missed_words(pair)}")
     console.print(
         f"{result.receptions} receptions, radio trace {result.trace}; "
         f"{result.simulated_s / result.wall_s:.0f} token-seconds per second, {result.wall_s:.1f} s of wall time."

@@ -126,7 +126,9 @@ class VirtualController(Controller):
             if self.le_scan_type and connectable and response:
                 self._report(address, SCAN_RESPONSE, rssi_dbm, response)
         pending = self.pending_le_connection
-        if pending and connectable and pending.peer_address == address:
+        # Of several who answer one advertisement, the first is taken: it ends the advertising.
+        wanted = pending and connectable and pending.peer_address == address
+        if wanted and sender.le_legacy_advertiser.enabled:
             self.create_le_connection(address)
             self._listen()
 

@@ -1,0 +1,183 @@
+"""The database behind the store: its tables, its transactions, and its failures in sentences."""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sa
+import sqlalchemy.event
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from host_tools.errors import UserError
+from tracing import records as formats
+
+SCHEMA_VERSION = 1
+
+metadata = sa.MetaData()
+schema_table = sa.Table("schema", metadata, sa.Column("version", sa.Integer, nullable=False))
+token_table = sa.Table(
+    "token",
+    metadata,
+    sa.Column("serial", sa.String(16), primary_key=True),
+    sa.Column("short_code", sa.String(6), nullable=False, index=True),
+    sa.Column("label", sa.String),
+    sa.Column("firmware", sa.String),
+    sa.Column("battery_mv", sa.Integer),
+    sa.Column("boot", sa.Integer),
+    sa.Column("last_sync_s", sa.BigInteger),
+    sa.Column("damaged", sa.Integer),
+    sa.Column("dropped", sa.Integer),
+)
+record_table = sa.Table(
+    "record",
+    metadata,
+    sa.Column("serial", sa.String(16), sa.ForeignKey("token.serial"), primary_key=True),
+    sa.Column("seq", sa.BigInteger, primary_key=True),
+    sa.Column("raw", sa.LargeBinary(formats.RECORD_BYTES), nullable=False),
+    sa.Column("kind", sa.Integer, nullable=False),
+    sa.Column("clock_set", sa.Boolean, nullable=False),
+    sa.Column("connected", sa.Boolean, nullable=False),
+    sa.Column("boot", sa.Integer, nullable=False),
+    sa.Column("start_s", sa.BigInteger, nullable=False),
+    sa.Column("duration_s", sa.Integer, nullable=False),
+    sa.Column("windows", sa.Integer, nullable=False),
+    sa.Column("sightings", sa.Integer, nullable=False),
+    sa.Column("rssi_max_dbm", sa.Integer, nullable=False),
+    sa.Column("rssi_mean_dbm", sa.Integer, nullable=False),
+    sa.Column("bluezone_id", sa.LargeBinary(12), nullable=False),
+    sa.Column("received_s", sa.BigInteger, nullable=False),
+)
+sync_table = sa.Table(
+    "sync",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("serial", sa.String(16), sa.ForeignKey("token.serial"), nullable=False),
+    sa.Column("finished_s", sa.BigInteger, nullable=False),
+    sa.Column("battery_mv", sa.Integer, nullable=False),
+    sa.Column("next_seq", sa.BigInteger, nullable=False),
+)
+
+
+# What to do, by SQLite's name of the failure.
+_ADVICE = {
+    "SQLITE_BUSY": "Another program is writing to it: wait until it has finished, then try again.",
+    "SQLITE_FULL": "Make room on the disk, then try again.",
+    "SQLITE_NOTADB": "The file is no database: name another one.",
+    "SQLITE_CORRUPT": "The file is damaged: put it aside for the technician and begin a new one.",
+    "SQLITE_READONLY": "Allow this user to write to the file and its folder, then try again.",
+}
+_GENERAL_ADVICE = "Check the disk and the file, then try again."
+
+
+class StorageError(UserError):
+    """The database cannot be used. The message says what was kept and what to do."""
+
+
+class Database:
+    """An open database with the tables above; new ones are made in an empty place.
+
+    Args:
+        place: a file, or an SQLAlchemy URL.
+
+    Raises:
+        StorageError: it cannot be opened, belongs to another program, or is of another version.
+    """
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+        url = place if "://" in place else sa.URL.create("sqlite", database=place)
+        try:
+            self._engine = sa.create_engine(url)
+        except (ArgumentError, ImportError) as error:
+            raise StorageError(
+                f"The database {place} cannot be used: {error}. Nothing was changed. Correct its address, or install "
+                "the driver that it names."
+            ) from error
+        self._writer = self._engine.execution_options(writes=True)
+        sqlite = self._engine.dialect.name == "sqlite"
+        if sqlite:
+            sqlalchemy.event.listen(self._engine, "connect", _prepare_sqlite)
+            sqlalchemy.event.listen(self._engine, "begin", _begin_sqlite)
+        try:
+            with self.writing() as connection:
+                self._make_or_check(connection)
+            if sqlite:
+                self._write_ahead()
+        except StorageError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._engine.dispose()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A transaction that sees one state of the database.
+
+        Raises:
+            StorageError: the database failed.
+        """
+        with self._failures(), self._engine.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """A transaction that has the database to itself: all of it happens, or nothing when an error leaves it.
+
+        Raises:
+            StorageError: the database failed, or another writer kept it for too long.
+        """
+        with self._failures(), self._writer.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except (DBAPIError, sqlite3.Error) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            # Extended names, such as SQLITE_READONLY_DIRECTORY, begin with the plain one.
+            name = "_".join(getattr(cause, "sqlite_errorname", "").split("_")[:2])
+            raise StorageError(
+                f"The database {self._place} cannot be used: {cause}. Nothing of this step was stored; what was there "
+                "before is untouched, and the token keeps its log until it is stored. "
+                + _ADVICE.get(name, _GENERAL_ADVICE)
+            ) from error
+
+    def _make_or_check(self, connection: sa.Connection) -> None:
+        tables = sa.inspect(connection).get_table_names()
+        if not tables:
+            metadata.create_all(connection)
+            connection.execute(schema_table.insert().values(version=SCHEMA_VERSION))
+            return
+        if schema_table.name not in tables:
+            raise StorageError(
+                f"The database {self._place} belongs to another program. Nothing was changed. Name another one."
+            )
+        version = connection.scalar(sa.select(schema_table.c.version))
+        if version != SCHEMA_VERSION:
+            raise StorageError(
+                f"The database {self._place} has version {version}; this kiosk knows version {SCHEMA_VERSION}. "
+                "Nothing was changed. Update the kiosk's software."
+            )
+
+    def _write_ahead(self) -> None:
+        # Readers and the writer then do not wait for each other. The file remembers it.
+        with self._failures(), contextlib.closing(self._engine.raw_connection()) as connection:
+            connection.cursor().execute("PRAGMA journal_mode = WAL")
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # transactions begin where `_begin_sqlite` says, for reading and schema too
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute("PRAGMA synchronous = FULL")  # an acknowledged record survives a loss of power
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # A writer waits for its turn before it looks: what it finds is still true when it writes.
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
