@@ -5,7 +5,7 @@ The same file runs on every board, the virtual one included; boards/*/board.py s
 
 import gc
 
-from tracing import patterns, records, wire
+from tracing import button, patterns, records, wire
 from tracing.encounters import Encounters
 from tracing.errors import TracingError
 from tracing.keys import DAY_S, SLOT_S, KeyChain
@@ -24,6 +24,8 @@ _RING_SLOTS = 48
 _SILENT_S = 150  # an id not heard for four windows has gone
 _SAVE_TIME_EVERY_S = 3600
 _SYNC_ADV_INTERVAL_US = 100_000
+_BUTTON_POLL_MS = 100
+_GOODBYE_MS = 1000
 _HANG_UP_MS = 500
 _FRAGMENT_BYTES = 244  # fills one link-layer packet; a longer ATT MTU brings nothing more
 _PHONE_LIMIT_MS = 10_000  # as the Android client
@@ -98,8 +100,7 @@ class Token:
         now_s = self.clock.now()
         if now_s // SLOT_S != self._slot:
             self._turn_slot()
-        if self.board.button.take_press():
-            self.open_sync()
+        self._obey(self.board.button.take())
         if self.radio.kiosk >= 0 or self.radio.intruder >= 0:
             self._serve_kiosk()
         elif self.session.is_open:
@@ -112,6 +113,38 @@ class Token:
         if not self.radio.advertising:
             self._advertise()
         self.radio.wait(self._ms_to_next())
+
+    # --- The wearer ------------------------------------------------------------------------------------------
+
+    def _obey(self, gesture):
+        show = self.board.indicator.show
+        if gesture == button.SHORT:
+            show(self._condition())
+        elif gesture == button.LONG:
+            self.open_sync()
+        elif gesture == button.ASK_OFF:
+            show(patterns.ASK_OFF)
+        elif gesture == button.OFF:
+            self._switch_off()
+
+    def _condition(self):
+        # What the wearer should know now, the most urgent first.
+        if self.board.power.battery_mv() < self.board.settings.BATTERY_LOW_MV:
+            return patterns.LOW_BATTERY
+        if not self.clock.is_set:
+            return patterns.CLOCK_UNSET
+        log = self.log
+        if (log.next_seq - max(self.state.watermark, log.oldest_seq)) * 5 > log.capacity_records * 4:
+            return patterns.LOG_NEARLY_FULL
+        return patterns.ALIVE
+
+    def _switch_off(self):
+        self._flush(self.clock.now())
+        self.radio.stop()
+        self._save_time(self.clock.now())
+        self.board.indicator.show(patterns.GOODBYE)
+        self.radio.wait(_GOODBYE_MS)
+        self.board.power.off()
 
     # --- Identity --------------------------------------------------------------------------------------------
 
@@ -130,10 +163,14 @@ class Token:
         # A new day's key replaces the old one in flash, and the time known is never far behind.
         state = self.state
         if state.key_day != self.keys.day or now_s - state.last_time_s >= _SAVE_TIME_EVERY_S:
-            state.key_day = self.keys.day
-            state.daily_key = self.keys.daily_key
-            state.last_time_s = now_s
-            self.state_store.save(state)
+            self._save_time(now_s)
+
+    def _save_time(self, now_s):
+        state = self.state
+        state.key_day = self.keys.day
+        state.daily_key = self.keys.daily_key
+        state.last_time_s = now_s
+        self.state_store.save(state)
 
     def _advertise(self):
         if self.session.is_open:
@@ -158,7 +195,7 @@ class Token:
         self.radio.scan(self.schedule.window_ms, self.schedule.scan_interval_us(), self._drain)
         self._drain()
         gc.collect()  # at a quiet moment, and often: the heap never fragments far
-        self.board.indicator.show(patterns.ALIVE if self.clock.is_set else patterns.CLOCK_UNSET)
+        self.board.indicator.show(self._condition())
 
     def _drain(self):
         while True:
@@ -315,8 +352,7 @@ class Token:
             # The keys of a token that never knew the day begin today.
             self.keys = KeyChain(self.state.daily_key, unix_s // DAY_S)
         self.encounters.shift(unix_s - before_s)
-        self.state.last_time_s = 0  # so that the new time is saved at once
-        self._remember(unix_s)
+        self._save_time(unix_s)
         return correction_s
 
     def set_watermark(self, seq):
@@ -327,7 +363,7 @@ class Token:
 
     def show_verdict(self, code):
         """The kiosk's verdict, in light."""
-        self.board.indicator.show(patterns.DONE + code)
+        self.board.indicator.show(patterns.DONE + code)  # SAFE, EXPOSED, CLERK follow it
 
     # --- Time ------------------------------------------------------------------------------------------------
 
@@ -344,4 +380,6 @@ class Token:
         wait_ms = min(self._ms_to_window(), self._ms_to_slot_end())
         if self.session.is_open:
             wait_ms = min(wait_ms, 1000)
+        if self.board.button.restless:
+            wait_ms = min(wait_ms, _BUTTON_POLL_MS)
         return max(wait_ms, 0)

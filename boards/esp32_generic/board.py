@@ -5,7 +5,7 @@ import gc
 import machine
 import settings
 from adapters.clock import Clock
-from adapters.esp32 import Button, Entropy, Indicator, Power
+from adapters.esp32 import Entropy, Indicator, PinButton, Power
 from adapters.radio import Radio
 from adapters.store import PartitionStore
 from esp32 import Partition
@@ -27,9 +27,9 @@ class Board:
         self.clock = Clock()
         self._read_rtc()
         self.entropy = Entropy()
-        self.power = Power(settings.PINS_BATTERY_ADC, settings.BATTERY_DIVIDER_RATIO_X100)
-        self.indicator = Indicator(settings.PINS_LED)
-        self.button = Button(settings.PINS_BUTTON)
+        self.power = Power(settings.PINS_BATTERY_ADC, settings.BATTERY_DIVIDER_RATIO_X100, settings.PINS_BUTTON)
+        self.indicator = Indicator(settings.PINS_LED, settings.PINS_LED, settings.PINS_LED)  # one light says it all
+        self.button = PinButton(settings.PINS_BUTTON)
 
     def _read_rtc(self):
         # The chip's clock survives a reset, not a loss of power; the technician's tool has set it to UTC.
@@ -41,7 +41,7 @@ class Board:
     def make_radio(self, ring):
         """The radio, filling `ring`; the button ends its waits."""
         radio = Radio(ring, self.power.wait)
-        self.button.on_press = radio.wake
+        self.button.on_edge = radio.wake
         return radio
 
     def heap_bytes(self):

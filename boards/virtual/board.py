@@ -6,9 +6,12 @@ import struct
 
 import lockstep
 import settings
+from adapters.button import ContactButton
 from adapters.clock import Clock
 from adapters.radio import Radio
 from nor_flash import NorFlash
+
+from tracing.patterns import Player
 
 _BUTTON = 3  # kinds of frame
 _MEASURE = 4
@@ -39,6 +42,12 @@ class Power:
         while lockstep.now_ms < end_ms and not woken():
             lockstep.idle(end_ms)
 
+    def off(self):
+        """Switch off: the host ends the process, and starts it again when the wearer switches on."""
+        lockstep.call(34)
+        while True:
+            lockstep.idle(lockstep.now_ms + 1000)
+
     def battery_mv(self):
         """Battery voltage in millivolts."""
         return struct.unpack("<H", lockstep.call(31))[0]
@@ -47,31 +56,13 @@ class Power:
 class Indicator:
     """The light: tells the host which pattern it shows."""
 
-    def show(self, pattern):
-        lockstep.call(32, bytes([pattern]))
-
-
-def _nothing():
-    pass
-
-
-class Button:
-    """The button: the host presses it."""
-
     def __init__(self):
-        self._pressed = False
-        self.on_press = _nothing
-        lockstep.on(_BUTTON, self._press)
+        self._player = Player()
 
-    def _press(self, payload):
-        self._pressed = True
-        self.on_press()
-
-    def take_press(self):
-        """True once per press."""
-        pressed = self._pressed
-        self._pressed = False
-        return pressed
+    def show(self, pattern):
+        """Show a pattern, unless a more important one is on."""
+        if self._player.show(pattern, lockstep.now_ms):
+            lockstep.call(32, bytes([pattern]))
 
 
 class Board:
@@ -88,12 +79,16 @@ class Board:
         self.entropy = Entropy()
         self.power = Power()
         self.indicator = Indicator()
-        self.button = Button()
+        self.button = ContactButton()
+        lockstep.on(_BUTTON, self._edge)
+
+    def _edge(self, payload):
+        self.button.edge(bool(payload[0]))
 
     def make_radio(self, ring):
         """The radio, filling `ring`; the button ends its waits."""
         radio = Radio(ring, self.power.wait)
-        self.button.on_press = radio.wake
+        self.button.on_edge = radio.wake
         return radio
 
     def heap_bytes(self):

@@ -3,10 +3,13 @@
 import os
 from time import sleep_ms, ticks_add, ticks_diff, ticks_ms
 
+import esp32
 import machine
 
+from adapters.button import ContactButton
+from tracing.patterns import Player
+
 _STEP_MS = 20  # how late an event may be noticed; FreeRTOS sleeps in between
-_DEBOUNCE_MS = 50
 
 
 class Entropy:
@@ -23,9 +26,11 @@ class Power:
     Args:
         adc_pin: where the divided battery voltage is measured.
         ratio_x100: what to multiply the measured voltage with, times 100.
+        button_pin: wakes the board when it has been switched off.
     """
 
-    def __init__(self, adc_pin, ratio_x100):
+    def __init__(self, adc_pin, ratio_x100, button_pin):
+        self._button_pin = button_pin
         self._adc = machine.ADC(machine.Pin(adc_pin), atten=machine.ADC.ATTN_11DB)
         self._ratio_x100 = ratio_x100
 
@@ -38,60 +43,51 @@ class Power:
                 return
             sleep_ms(min(left_ms, _STEP_MS))
 
+    def off(self):
+        """Deep sleep until the button is pressed: the board then starts anew."""
+        esp32.wake_on_ext0(machine.Pin(self._button_pin, machine.Pin.IN, machine.Pin.PULL_UP), esp32.WAKEUP_ALL_LOW)
+        machine.deepsleep()
+
     def battery_mv(self):
         """Battery voltage in millivolts."""
         return self._adc.read_uv() // 1000 * self._ratio_x100 // 100
 
 
 class Indicator:
-    """One light on one pin: so many short flashes as the pattern's number says."""
+    """A light of up to three colours, played by a timer that runs only while a pattern does.
 
-    def __init__(self, pin):
-        self._pin = machine.Pin(pin, machine.Pin.OUT, value=0)
-        self._timer = machine.Timer(0)
-        self._edges = 0
-
-    def show(self, pattern):
-        """Show a pattern of `tracing.patterns`; it ends by itself."""
-        self._edges = 2 * pattern
-        if pattern:
-            self._timer.init(mode=machine.Timer.PERIODIC, period=120, callback=self._edge)
-
-    def _edge(self, timer):
-        self._edges -= 1
-        self._pin.value(self._edges & 1)
-        if self._edges <= 0:
-            self._pin.value(0)
-            timer.deinit()
-
-
-def _nothing():
-    pass
-
-
-class Button:
-    """A button to ground.
-
-    Attributes:
-        on_press: called on a press, in the irq.
+    Args:
+        pins: for red, green and blue; boards with one light give it three times.
     """
 
+    def __init__(self, *pins):
+        self._pins = [machine.Pin(pin, machine.Pin.OUT, value=0) for pin in pins]
+        self._player = Player()
+        self._timer = machine.Timer(0)
+
+    def show(self, pattern):
+        """Show a pattern of tracing.patterns, unless a more important one is on."""
+        if self._player.show(pattern, ticks_ms()):
+            self._step(None)
+
+    def _step(self, _timer):
+        colour, left_ms = self._player.now(ticks_ms())
+        for i in range(len(self._pins)):
+            self._pins[i].value(0)
+        for i in range(len(self._pins)):
+            if colour >> i & 1:
+                self._pins[i].value(1)
+        if left_ms:
+            self._timer.init(mode=machine.Timer.ONE_SHOT, period=left_ms, callback=self._step)
+
+
+class PinButton(ContactButton):
+    """A button to ground."""
+
     def __init__(self, pin):
-        self._pressed = False
-        self._last = ticks_ms()
-        self.on_press = _nothing
+        super().__init__()
         self._pin = machine.Pin(pin, machine.Pin.IN, machine.Pin.PULL_UP)
-        self._pin.irq(self._press, machine.Pin.IRQ_FALLING)
+        self._pin.irq(self._changed, machine.Pin.IRQ_FALLING | machine.Pin.IRQ_RISING)
 
-    def _press(self, _pin):
-        now = ticks_ms()
-        if ticks_diff(now, self._last) > _DEBOUNCE_MS:
-            self._pressed = True
-            self.on_press()
-        self._last = now
-
-    def take_press(self):
-        """True once per press."""
-        pressed = self._pressed
-        self._pressed = False
-        return pressed
+    def _changed(self, pin):
+        self.edge(not pin.value())

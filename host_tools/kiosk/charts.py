@@ -28,6 +28,9 @@ _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))  # no date, 
 _LANE = 1.0  # height of one bar of the timeline, in the unit of its y axis
 _NAME_FITS_S = 60 * 6  # a stretch as long as this has room for a name
 
+_LOGGED_KEY = [(NEAR, "Ở gần bạn · near"), (FAR, "Ở xa · far")]
+_TRUTH_KEY = [(CASE, "Sự thật: ≤ 2 m với F0 · truth, with a case"), (OTHER, "Sự thật: ≤ 2 m · truth, with others")]
+
 
 @dataclass(frozen=True)
 class DayHistory:
@@ -110,7 +113,7 @@ def history_chart(days: Sequence[DayHistory], name: str) -> str:
         name: of the chart; unlike that of every other chart on the page.
     """
     with _style():
-        figure = Figure(figsize=(4.6, 0.75 + 0.42 * len(days)))
+        figure = Figure(figsize=(4.6, 0.42 * (len(days) + 1.0)))
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
         most = max((day.total for day in days), default=0) or 1
         for place, day in enumerate(days):
@@ -119,7 +122,7 @@ def history_chart(days: Sequence[DayHistory], name: str) -> str:
             axes.text(day.total + most * 0.02, place, f"{day.near} / {day.total}", va="center", weight="bold")
             axes.text(-most * 0.02, place, f"{day.day:%d/%m}", va="center", ha="right")
         axes.set_xlim(-most * 0.17, most * 1.22)
-        axes.set_ylim(len(days) - 0.4, -1.25)
+        axes.set_ylim(len(days) - 0.4, -1.4)
         _legend(axes, [(NEAR, "Lượt tiếp xúc gần · close"), (FAR, "Tổng lượt tiếp xúc · total")])
         axes.set_axis_off()
         return _svg(figure, name)
@@ -132,10 +135,11 @@ def timeline(rows: Sequence[TimelineRow], name: str = "timeline") -> str:
         heights = [len(heard) + 1.6 * len(true) + 1.6 for _, heard, true in blocks]
         figure = Figure(figsize=(11.0, 0.8 + 0.115 * sum(heights)))
         top, bottom = 0.42 / figure.get_figheight(), 0.32 / figure.get_figheight()
-        axes = figure.add_axes((0.07, bottom, 0.925, 1 - top - bottom))
+        axes = figure.add_axes((0.07, bottom, 0.91, 1 - top - bottom))
+        bands = itertools.cycle(("#f6f8fb", "white"))
         y = 0.0
         for (row, heard, true), height in zip(blocks, heights, strict=True):
-            axes.axhspan(y, y + height, color="#f6f8fb" if row is rows[0] or rows.index(row) % 2 == 0 else "white")
+            axes.axhspan(y, y + height, color=next(bands))
             axes.annotate(
                 row.name,
                 (0, y + height / 2),
@@ -154,12 +158,7 @@ def timeline(rows: Sequence[TimelineRow], name: str = "timeline") -> str:
         _time_axis(axes, rows)
         _legend(
             axes,
-            [
-                (NEAR, "Ở gần bạn · near (logged)"),
-                (FAR, "Ở xa · far (logged)"),
-                (CASE, "Sự thật: ≤ 2 m với F0 · truth, with a case"),
-                (OTHER, "Sự thật: ≤ 2 m · truth, with others"),
-            ],
+            _LOGGED_KEY + (_TRUTH_KEY if any(row.truth for row in rows) else []),
         )
         return _svg(figure, name)
 
@@ -192,7 +191,8 @@ def _lanes_of_truth(axes: Axes, true: list[list[TrueMeeting]], y: float) -> None
                     meeting.name,
                     ha="center",
                     va="center",
-                    fontsize=7,
+                    fontsize=7.5,
+                    weight="bold",
                     color=colour if meeting.case else INK,
                     bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
                 )

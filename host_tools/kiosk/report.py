@@ -14,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from host_tools.errors import UserError
+from host_tools.matching.exposures import pair_of
 from host_tools.matching.verdict import VIETNAM_TIME, DayExposure, Rules, Verdict, vietnam_day
 from host_tools.storage.store import Encounter
 
@@ -112,8 +113,7 @@ def contacts(encounters: Iterable[Encounter], rules: Rules) -> list[Contact]:
 
 
 def _is_near(encounter: Encounter, rules: Rules) -> bool:
-    pair = "token-ios" if encounter.connected else "token-android"
-    return encounter.rssi_mean_dbm >= rules.near_dbm[pair]
+    return encounter.rssi_mean_dbm >= rules.near_dbm[pair_of(encounter)]
 
 
 def write_report(path: Path, title: str, wearers: Sequence[WearerReport], simulation: Simulation | None = None) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from host_tools.errors import UserError
 from host_tools.link.adapter import Adapter
 from host_tools.link.bluetooth import FoundToken, connected, tokens_in_sync_mode
 from host_tools.link.session import KioskSession, SessionError, SyncResult, TokenInfo, synchronise
@@ -119,7 +120,7 @@ class Kiosk:
         try:
             await self._one(token)
             attempt = 0
-        except SessionError as error:
+        except UserError as error:  # of the session or of the database: the sentence is for the clerk
             self._screen.failed(token.short_code, str(error), attempt < ATTEMPTS)
             if attempt >= ATTEMPTS:
                 attempt = 0

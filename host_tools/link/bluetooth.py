@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from bleak.backends.device import BLEDevice
 from bleak.exc import BleakError
 
+from host_tools.errors import UserError
 from tracing.wire import SYNC_CONTROL_UUID, SYNC_DATA_UUID, SYNC_SERVICE_UUID
 
 from .adapter import Adapter
 from .session import LinkLost
 
 _ATT_HEADER_BYTES = 3
+
+
+class AdapterMissing(UserError):
+    """This PC's Bluetooth cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ async def tokens_in_sync_mode(adapter: Adapter) -> AsyncIterator["asyncio.Queue[
     """Scan while the context lasts; the queue gets every advertisement of a token in sync mode.
 
     Raises:
-        LinkLost: the adapter is missing, switched off, or not allowed.
+        AdapterMissing: the adapter is missing, switched off, or not allowed.
     """
     found: asyncio.Queue[FoundToken] = asyncio.Queue()
 
@@ -50,7 +55,9 @@ async def tokens_in_sync_mode(adapter: Adapter) -> AsyncIterator["asyncio.Queue[
     try:
         await scanner.start()
     except (BleakError, OSError) as error:
-        raise LinkLost(f"The Bluetooth adapter cannot scan ({error}). Check that it is plugged in and on.") from error
+        raise AdapterMissing(
+            f"The Bluetooth adapter cannot scan ({error}). Nothing was read. Check that it is plugged in and switched on."
+        ) from error
     try:
         yield found
     finally:

@@ -117,10 +117,15 @@ def match_encounters(
                         sightings=encounter.sightings,
                         rssi_max_dbm=encounter.rssi_max_dbm,
                         rssi_mean_dbm=encounter.rssi_mean_dbm,
-                        pair="token-ios" if encounter.connected else "token-android",
+                        pair=pair_of(encounter),
                     )
                 )
     return _in_order(found)
+
+
+def pair_of(encounter: Encounter) -> str:
+    """Who heard whom, as a key of the thresholds in rules.toml; tokens are heard as Android phones are."""
+    return "token-ios" if encounter.connected else "token-android"
 
 
 def _span_s(encounter: Encounter, tolerance_s: int) -> tuple[int, int]:

@@ -47,12 +47,15 @@ class Air(LocalLink):
         self.seed = seed
         self.frames: list[Callable[[float, str, str, bytes], None]] = []
         self.receptions = 0
-        self._trace = blake2b(digest_size=16)
+        self._trace = 0
 
     @property
     def trace_digest(self) -> str:
-        """Fingerprint of every reception so far: time, sender, receiver, RSSI, payload."""
-        return self._trace.hexdigest()
+        """Fingerprint of every reception so far: time, sender, receiver, RSSI, payload; 32 hex digits.
+
+        A sum of hashes, so that the order of receptions at the same microsecond does not matter.
+        """
+        return f"{self._trace:032x}"
 
     def add_controller(self, controller: Any) -> None:
         super().add_controller(controller)
@@ -93,7 +96,9 @@ class Air(LocalLink):
             if uniform(self.seed, 3, sender.number, receiver.number, event) < model.loss:
                 continue
             self.receptions += 1
-            self._trace.update(f"{now_s:.6f} {sender.number} {receiver.number} {rssi_dbm} ".encode() + payload)
+            reception = f"{now_s:.6f} {sender.number} {receiver.number} {rssi_dbm} ".encode() + payload
+            digest = blake2b(reception, digest_size=16).digest()
+            self._trace = (self._trace + int.from_bytes(digest, "big")) % (1 << 128)
             receiver.receive(sender, address, connectable, rssi_dbm, payload)
 
     def send_advertising_pdu(self, sender_controller, packet) -> None:

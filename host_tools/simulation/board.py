@@ -33,6 +33,7 @@ CENTRAL_CONNECT, CENTRAL_DISCONNECT, GATTS_WRITE, SCAN_RESULT, SCAN_DONE = 1, 2,
 PERIPHERAL_CONNECT, PERIPHERAL_DISCONNECT = 7, 8
 CHARACTERISTIC_RESULT, CHARACTERISTIC_DONE, READ_RESULT, READ_DONE, MTU_EXCHANGED = 11, 12, 15, 16, 21
 
+LONG_PRESS_S = 2.0
 NOTIFY_QUEUE = 12  # packets of 251 bytes that NimBLE holds before it says ENOMEM
 DEFAULT_VALUE_BYTES = 20  # a characteristic's buffer unless gatts_set_buffer says more
 
@@ -56,7 +57,10 @@ class VirtualBoard(asyncio.Protocol):
 
     Attributes:
         light: (time in s, pattern) of everything the light has shown.
+        switched_off: the wearer has switched the token off; its process can be ended.
         busy, until_ms: see clock.Participant.
+        settled: a future that is done once the board has started and sleeps for the first time.
+        gone: a future that is done once its process has ended.
     """
 
     def __init__(self, name: str, air: Air, number: int, battery_mv: Callable[[], int] = lambda: 3000) -> None:
@@ -65,9 +69,11 @@ class VirtualBoard(asyncio.Protocol):
         self.device = make_device(name, self.controller)
         self.battery_mv = battery_mv
         self.light: list[tuple[float, int]] = []
+        self.switched_off = False
         self.busy = True
         self.until_ms: int | None = None
         self.gone = asyncio.get_running_loop().create_future()
+        self.settled = asyncio.get_running_loop().create_future()
         self._random = stream(air.seed, f"entropy/{name}")
         self._sent = 0
         self._pending = bytearray()
@@ -111,9 +117,10 @@ class VirtualBoard(asyncio.Protocol):
     def wake(self) -> None:
         self._send(TICK, b"")
 
-    def press(self) -> None:
-        """Press the button."""
+    def press(self, seconds: float = LONG_PRESS_S) -> None:
+        """Press the button for so long; by default until the token goes into sync mode."""
         self._send(BUTTON, b"\1")
+        asyncio.get_running_loop().call_later(seconds, self._send, BUTTON, b"\0")
 
     async def heap(self) -> tuple[int, int]:
         """(bytes in use after a collection, highest use seen since the start, garbage included) of the board."""
@@ -135,6 +142,8 @@ class VirtualBoard(asyncio.Protocol):
                 if received == self._sent & 0xFFFFFFFF:
                     self.busy = False
                     self.until_ms = until_ms
+                    if not self.settled.done():
+                        self.settled.set_result(None)
                 continue
             try:
                 result = self._OPERATIONS[operation](self, payload)
@@ -398,6 +407,9 @@ class VirtualBoard(asyncio.Protocol):
     def _show(self, payload: bytes) -> None:
         self.light.append((asyncio.get_running_loop().time(), payload[0]))
 
+    def _off(self, _payload: bytes) -> None:
+        self.switched_off = True
+
     def _measured(self, payload: bytes) -> None:
         self._heap.set_result(struct.unpack("<II", payload))
 
@@ -405,5 +417,5 @@ class VirtualBoard(asyncio.Protocol):
         10: _active, 11: _address, 12: _address_mode, 13: _advertise, 14: _stop_advertising, 15: _scan,
         16: _stop_scan, 17: _connect, 18: _cancel_connect, 19: _disconnect, 20: _discover, 21: _read_remote,
         22: _register, 23: _set_buffer, 24: _read, 25: _write, 26: _notify, 30: _entropy, 31: _battery, 32: _show,
-        33: _measured,
+        33: _measured, 34: _off,
     }  # fmt: skip

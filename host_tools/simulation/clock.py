@@ -56,6 +56,7 @@ class _Selector(selectors.DefaultSelector):
         for board in loop.boards:
             if board.until_ms is not None and board.until_ms * 1000 <= loop.now_us:
                 board.wake()
+                break  # one at a time: of two that wake at the same moment, the first has finished before the second
         return []
 
 

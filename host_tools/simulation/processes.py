@@ -88,6 +88,7 @@ class BoardProcesses:
         loop.add_reader(ended, self._ended, board)
         try:
             await self._hello[board.name]
+            await asyncio.wait([board.settled, board.gone], return_when=asyncio.FIRST_COMPLETED)
         finally:
             loop.remove_reader(ended)
             os.close(ended)

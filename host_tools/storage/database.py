@@ -149,7 +149,7 @@ class Database:
     def _make_or_check(self, connection: sa.Connection) -> None:
         tables = sa.inspect(connection).get_table_names()
         if not tables:
-            metadata.create_all(connection)
+            metadata.create_all(connection, checkfirst=False)
             connection.execute(schema_table.insert().values(version=SCHEMA_VERSION))
             return
         if schema_table.name not in tables:

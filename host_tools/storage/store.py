@@ -121,7 +121,7 @@ class Store:
             query = sa.select(record_table.c.seq, record_table.c.raw).where(
                 record_table.c.serial == serial.hex(), record_table.c.seq.between(min(numbers), max(numbers))
             )
-            known: dict[int, bytes] = {seq: raw for seq, raw in connection.execute(query)}
+            known: dict[int, bytes] = dict(connection.execute(query).all())
             new = []
             for seq, row in zip(numbers, rows, strict=True):
                 raw = row["raw"]
