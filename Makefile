@@ -8,7 +8,7 @@ PORT ?=
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format flash bench bench-heap bench-throughput lock clean
+.PHONY: help setup demo test check format flash bench bench-heap bench-throughput soak lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F': *' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ bench-heap: setup ## heap of a token over 8 virtual hours (64 KB in all)
 
 bench-throughput: setup ## token-seconds per second of the virtual radio with VMs
 	@$(BIN)/python -m host_tools.simulation.bench throughput
+
+soak: setup ## 14 virtual days of 20 tokens, then a day of 20 VMs with 64 KB each (about half an hour)
+	@$(BIN)/python -m host_tools.simulation.soak
 
 lock: ## write the lock files anew from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

@@ -164,9 +164,14 @@ class Database:
             )
 
     def _write_ahead(self) -> None:
-        # Readers and the writer then do not wait for each other. The file remembers it.
+        # Readers and the writer then do not wait for each other. The file remembers it. Only who is alone can change
+        # it: two who make the database together leave it to the next one.
         with self._failures(), contextlib.closing(self._engine.raw_connection()) as connection:
-            connection.cursor().execute("PRAGMA journal_mode = WAL")
+            try:
+                connection.cursor().execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    raise
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

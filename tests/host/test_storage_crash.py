@@ -56,7 +56,7 @@ def write(path, batches, step, receipts):
 def store_alike(path, total, size, ready, news):
     """Store the first `total` records in batches of `size`, together with another process."""
     with Store(path) as store:
-        ready.wait()
+        ready.wait(60)  # the other one may have failed
         news.send(sum(store.store_records(SERIAL, batch_of(first, size), 0) for first in range(0, total, size)))
 
 
