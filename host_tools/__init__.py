@@ -1,1 +1,1 @@
-"""."""
+"""Everything that runs on a computer: the kiosk, matching, provisioning and the simulation."""

@@ -1,1 +1,1 @@
-"""."""
+"""The kiosk: serves tokens, judges, shows, reports."""

@@ -56,7 +56,7 @@ async def tokens_in_sync_mode(adapter: Adapter) -> AsyncIterator["asyncio.Queue[
         await scanner.start()
     except (BleakError, OSError) as error:
         raise AdapterMissing(
-            f"The Bluetooth adapter cannot scan ({error}). Nothing was read. Check that it is plugged in and switched on."
+            f"The Bluetooth adapter cannot scan ({error}). Nothing was read. Check that it is plugged in and on."
         ) from error
     try:
         yield found

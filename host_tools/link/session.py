@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from host_tools.errors import UserError
+from host_tools.storage.clock_repair import ClockReading
 from tracing import kiosk_messages as wire
 from tracing.errors import FormatError
 from tracing.messages import INFO_CLOCK_SET, INFO_PROVISIONED, Fragments
@@ -316,6 +317,10 @@ class RecordStorage(Protocol):
         """Store in one transaction; what is there already is left alone. Returns how many were new."""
         ...
 
+    def note_clock(self, serial: bytes, reading: ClockReading) -> object:
+        """Remember how far the token's clock was off."""
+        ...
+
     def note_sync(self, serial: bytes, info: TokenInfo, now_s: int) -> object:
         """Remember a finished sync."""
         ...
@@ -350,8 +355,10 @@ async def synchronise(
     """
     await session.hello()
     info = await session.info()
-    correction_s = await session.set_time(now())
+    true_s = now()
+    correction_s = await session.set_time(true_s)
     serial = info.serial
+    storage.note_clock(serial, ClockReading(info.boot, info.next_seq, info.clock_s, int(true_s)))
     first_seq = storage.next_seq(serial)
     if first_seq > info.next_seq:
         raise LogRestarted(

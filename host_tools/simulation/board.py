@@ -18,6 +18,7 @@ from bumble.core import UUID
 from bumble.device import AdvertisingType, Connection, Device, DeviceConfiguration, LegacyAdvertiser
 from bumble.gatt import Characteristic, CharacteristicValue, Service
 from bumble.gatt_client import CharacteristicProxy
+from bumble.gatt_server import Server
 from bumble.host import Host
 from bumble.transport.common import AsyncPipeSink
 
@@ -35,6 +36,8 @@ CHARACTERISTIC_RESULT, CHARACTERISTIC_DONE, READ_RESULT, READ_DONE, MTU_EXCHANGE
 
 LONG_PRESS_S = 2.0
 NOTIFY_QUEUE = 12  # packets of 251 bytes that NimBLE holds before it says ENOMEM
+WATCHDOG_S = 600.0
+DROP_AFTER_S = 0.2  # how long a connection lasts that "drop_connection" has chosen
 DEFAULT_VALUE_BYTES = 20  # a characteristic's buffer unless gatts_set_buffer says more
 
 log = logging.getLogger(__name__)
@@ -44,6 +47,20 @@ def make_device(name: str, controller: VirtualController) -> Device:
     """A Bumble device (host stack) on a virtual controller, with the controller's address."""
     config = DeviceConfiguration(name=name, address=controller.random_address, keystore=None)
     return Device(config=config, host=Host(controller, AsyncPipeSink(controller)))
+
+
+# What may go wrong with a radio, as NimBLE shows it; `VirtualBoard.faults` says how often it still will.
+FAULTS = {
+    "lose_scan_done": "a scan ends and the event that says so never comes",
+    "busy_scan": "gap_scan: EALREADY",
+    "mute_scan": "nothing is heard until the radio has been switched off so many times",
+    "refuse_address": "a new address is ignored without a word",
+    "no_advertise_room": "gap_advertise: ENOMEM",
+    "no_notify_room": "gatts_notify: ENOMEM",
+    "drop_connection": "a connection breaks without goodbye DROP_AFTER_S after it was made",
+    "disconnect_65535": "the end of a connection is reported with handle 65535",
+    "lose_disconnect": "the end of a connection is not reported",
+}
 
 
 class VirtualBoard(asyncio.Protocol):
@@ -57,6 +74,9 @@ class VirtualBoard(asyncio.Protocol):
 
     Attributes:
         light: (time in s, pattern) of everything the light has shown.
+        faults: kind, one of FAULTS → how many more times it happens.
+        radio_starts: how often the radio has been switched on.
+        on_reset: called with the reason when the board asks for a reset, or its watchdog has starved.
         switched_off: the wearer has switched the token off; its process can be ended.
         busy, until_ms: see clock.Participant.
         settled: a future that is done once the board has started and sleeps for the first time.
@@ -69,6 +89,9 @@ class VirtualBoard(asyncio.Protocol):
         self.device = make_device(name, self.controller)
         self.battery_mv = battery_mv
         self.light: list[tuple[float, int]] = []
+        self.faults: dict[str, int] = {}
+        self.radio_starts = 0
+        self.on_reset: Callable[[str], None] | None = None
         self.switched_off = False
         self.busy = True
         self.until_ms: int | None = None
@@ -82,6 +105,8 @@ class VirtualBoard(asyncio.Protocol):
         self._limits: dict[int, int] = {}
         self._characteristics: dict[int, Characteristic] = {}
         self._remote: dict[tuple[int, int], CharacteristicProxy] = {}
+        self._radio_on = False
+        self._watchdog: asyncio.TimerHandle | None = None
         self._scan_end: asyncio.TimerHandle | None = None
         self._connect_end: asyncio.TimerHandle | None = None
         self._connecting: hci.Address | None = None
@@ -98,7 +123,14 @@ class VirtualBoard(asyncio.Protocol):
     def attach(self, transport: asyncio.Transport) -> None:
         """The process has said hello: answer."""
         self._transport = transport
+        self._feed_watchdog(b"")
         self._send(ANSWER, b"\0\0")
+
+    def _fails(self, kind: str) -> bool:
+        left = self.faults.get(kind, 0)
+        if left:
+            self.faults[kind] = left - 1
+        return left > 0
 
     def _loop(self) -> VirtualLoop:
         loop = asyncio.get_running_loop()
@@ -146,6 +178,8 @@ class VirtualBoard(asyncio.Protocol):
                         self.settled.set_result(None)
                 continue
             try:
+                if operation in _NEED_RADIO and not self._radio_on:
+                    raise OSError(errno.ENODEV, "the radio is off")
                 result = self._OPERATIONS[operation](self, payload)
                 self._send(ANSWER, b"\0\0" + (result or b""))
             except OSError as error:
@@ -161,17 +195,31 @@ class VirtualBoard(asyncio.Protocol):
         boards = self._loop().boards
         if self in boards:
             boards.remove(self)
-        self.controller.le_legacy_advertiser.stop()
+        if self._watchdog:
+            self._watchdog.cancel()
+        self._silence()
+        self.controller.air.remove_controller(self.controller)
+
+    def _silence(self) -> None:
+        # Nothing of this board stays on the air, and nothing of it is reported.
+        self._radio_on = False
+        self._stop_advertising(b"")
         self.controller.stop_scan()
+        for timer in (self._scan_end, self._connect_end):
+            if timer:
+                timer.cancel()
+        self._scan_end = self._connect_end = self._connecting = None
         for task in self._tasks:
             task.cancel()
         for connection in list(self.controller.le_connections.values()):
-            self.controller.on_hci_disconnect_command(
-                hci.HCI_Disconnect_Command(connection_handle=connection.handle, reason=0x08)
-            )
-        self.controller.air.remove_controller(self.controller)
+            self._break(connection.handle)
+
+    def _break(self, handle: int) -> None:
+        self.controller.on_hci_disconnect_command(hci.HCI_Disconnect_Command(connection_handle=handle, reason=0x08))
 
     def _event(self, event: int, payload: bytes = b"") -> None:
+        if not self._radio_on:
+            return
         self._send(EVENT, bytes([event]) + payload)
 
     def _spawn(self, coroutine) -> None:
@@ -182,7 +230,24 @@ class VirtualBoard(asyncio.Protocol):
     # --- The air ---------------------------------------------------------------------------------------------
 
     def _active(self, payload: bytes) -> bytes:
-        return b"\1"
+        """Off and on: connections, services and the random address are gone, as with NimBLE."""
+        if payload[0] == 0:
+            self._silence()
+            self._fails("mute_scan")
+        elif payload[0] == 1 and not self._radio_on:
+            self._radio_on = True
+            self.radio_starts += 1
+            self.device.gatt_server = Server(self.device)
+            self._values.clear()
+            self._limits.clear()
+            self._characteristics.clear()
+            # The same one after every start: a firmware that advertised under it could be recognised for ever.
+            factory = bytes(self.controller.public_address)[:5] + b"\xc0"
+            self._take_address(hci.Address(factory, hci.Address.RANDOM_DEVICE_ADDRESS))
+        return bytes([self._radio_on])
+
+    def _take_address(self, address: hci.Address) -> None:
+        self.controller.random_address = self.device.random_address = address
 
     def _address(self, _payload: bytes) -> bytes:
         return b"\1" + bytes(self.controller.random_address)[::-1]
@@ -192,13 +257,16 @@ class VirtualBoard(asyncio.Protocol):
             raise OSError(errno.EINVAL, "address mode")
         if self.controller.le_legacy_advertiser.enabled or self.controller.le_scan_enable:
             return  # as NimBLE: silently ignored
-        self.device.random_address = self.controller.new_random_address()
+        if not self._fails("refuse_address"):
+            self._take_address(self.controller.new_random_address())
 
     def _advertise(self, payload: bytes) -> None:
         interval_us, connectable, length = struct.unpack_from("<IBB", payload)
         data, response = payload[6 : 6 + length], payload[6 + length :]
         if length > 31 or len(response) > 31:
             raise OSError(errno.EINVAL, "advertising data")
+        if self._fails("no_advertise_room"):
+            raise OSError(errno.ENOMEM, "no room for an advertisement")
         kind = AdvertisingType.UNDIRECTED_CONNECTABLE_SCANNABLE if connectable else AdvertisingType.UNDIRECTED_SCANNABLE
         # The device must know how it advertises, for the addresses of connections that come of it.
         self.device.legacy_advertiser = LegacyAdvertiser(
@@ -218,7 +286,7 @@ class VirtualBoard(asyncio.Protocol):
 
     def _scan(self, payload: bytes) -> None:
         duration_ms, interval_us, window_us, active = struct.unpack("<IIIB", payload)
-        if self.controller.le_scan_enable or self._connecting:
+        if self.controller.le_scan_enable or self._connecting or self._fails("busy_scan"):
             raise OSError(errno.EALREADY, "scanning or connecting")
         self.controller.start_scan(interval_us / 1e6, window_us / 1e6, bool(active))
         if duration_ms:
@@ -233,9 +301,12 @@ class VirtualBoard(asyncio.Protocol):
             self._scan_end.cancel()
             self._scan_end = None
         self.controller.stop_scan()
-        self._event(SCAN_DONE)
+        if not self._fails("lose_scan_done"):
+            self._event(SCAN_DONE)
 
     def _report(self, address: hci.Address, kind: int, rssi_dbm: int, data: bytes) -> None:
+        if self.faults.get("mute_scan"):
+            return
         head = bytes([int(address.is_random)]) + bytes(address)[::-1] + struct.pack("<Bb", kind, rssi_dbm)
         self._event(SCAN_RESULT, head + data)
 
@@ -251,7 +322,12 @@ class VirtualBoard(asyncio.Protocol):
                 self._connect_end.cancel()
 
         def gone(_reason) -> None:
-            self._event(PERIPHERAL_DISCONNECT if central else CENTRAL_DISCONNECT, handle + peer)
+            if not self._fails("lose_disconnect"):
+                told = b"\xff\xff" if self._fails("disconnect_65535") else handle
+                self._event(PERIPHERAL_DISCONNECT if central else CENTRAL_DISCONNECT, told + peer)
+
+        if self._fails("drop_connection"):
+            asyncio.get_running_loop().call_later(DROP_AFTER_S, self._break, connection.handle)
 
         connection.on("disconnection", gone)
         connection.on(
@@ -390,7 +466,7 @@ class VirtualBoard(asyncio.Protocol):
         connection_handle, value_handle = struct.unpack_from("<HH", payload)
         connection = self._connection(connection_handle)
         queue = self.device.host.le_acl_packet_queue
-        if queue is not None and queue.pending >= NOTIFY_QUEUE:
+        if self._fails("no_notify_room") or (queue is not None and queue.pending >= NOTIFY_QUEUE):
             raise OSError(errno.ENOMEM, "no room for a notification")
         value = payload[4 : 4 + connection.att_mtu - 3]
         notification = att.ATT_Handle_Value_Notification(attribute_handle=value_handle, attribute_value=value)
@@ -410,6 +486,18 @@ class VirtualBoard(asyncio.Protocol):
     def _off(self, _payload: bytes) -> None:
         self.switched_off = True
 
+    def _reset(self, _payload: bytes) -> None:
+        self._ask_for_reset("asked for")
+
+    def _feed_watchdog(self, _payload: bytes) -> None:
+        if self._watchdog:
+            self._watchdog.cancel()
+        self._watchdog = asyncio.get_running_loop().call_later(WATCHDOG_S, self._ask_for_reset, "watchdog")
+
+    def _ask_for_reset(self, reason: str) -> None:
+        if self.on_reset:
+            self.on_reset(reason)
+
     def _measured(self, payload: bytes) -> None:
         self._heap.set_result(struct.unpack("<II", payload))
 
@@ -417,5 +505,8 @@ class VirtualBoard(asyncio.Protocol):
         10: _active, 11: _address, 12: _address_mode, 13: _advertise, 14: _stop_advertising, 15: _scan,
         16: _stop_scan, 17: _connect, 18: _cancel_connect, 19: _disconnect, 20: _discover, 21: _read_remote,
         22: _register, 23: _set_buffer, 24: _read, 25: _write, 26: _notify, 30: _entropy, 31: _battery, 32: _show,
-        33: _measured, 34: _off,
+        33: _measured, 34: _off, 35: _reset, 36: _feed_watchdog,
     }  # fmt: skip
+
+
+_NEED_RADIO = range(11, 27)

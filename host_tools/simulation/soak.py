@@ -19,7 +19,7 @@ from random import Random
 
 import greenlet
 
-from tracing import keys, log, records, wire
+from tracing import keys, log, records
 from tracing.sightings import SightingRing
 from tracing.state import State, StateStore
 
@@ -208,8 +208,9 @@ class SoakToken:
         book.mount()
         buf = bytearray(records.RECORD_BYTES)
         for seq in range(book.oldest_seq, book.next_seq):
-            if book.read(seq, buf, 0):
-                yield records.unpack_record(buf)
+            record = records.unpack_record(buf) if book.read(seq, buf, 0) else None
+            if record is not None:
+                yield record
 
 
 class Office:
@@ -231,9 +232,7 @@ class Office:
             RADIO_ADV_INTERVAL_US=250_000, RADIO_SCAN_WINDOW_MS=270, RADIO_SCAN_PERIOD_MS=37_500, LOG_BLOCKS=254,
             BATTERY_LOW_MV=2500, BATTERY_STOP_MV=2200,
         )  # fmt: skip
-        self.tokens = [
-            SoakToken(self, number, stream(seed, f"token {number}"), Flash(256)) for number in range(tokens)
-        ]
+        self.tokens = [SoakToken(self, number, stream(seed, f"token {number}"), Flash(256)) for number in range(tokens)]
         # Who sits with whom, in turns of 5 to 90 minutes: table by token. Seats are 1 m apart; tables are in rooms of
         # their own, out of range, so that an encounter is as long as the meeting that made it.
         self.table = [number // 2 for number in range(tokens)]

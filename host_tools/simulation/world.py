@@ -41,6 +41,8 @@ class World:
         rom: firmware image of the virtual board.
 
     Attributes:
+        resets: (time in s, name, reason) of every token that asked to be reset, or whose watchdog starved; it has been
+            started again.
         boards, provisioned: by wearer's name; phones: by owner's name.
         kiosk: Bumble device of the kiosk's adapter.
     """
@@ -54,6 +56,8 @@ class World:
         self.provisioned: dict[str, Provisioned] = {}
         self.phones: dict[str, Phone] = {}
         self.kiosk: Device
+        self.resets: list[tuple[float, str, str]] = []
+        self._restarts: list[asyncio.Task] = []
         self._seed = seed
         self._called: dict[str, Position] = {}
 
@@ -93,9 +97,21 @@ class World:
     async def _power_on(self, name: str, number: int) -> None:
         battery_mv = self.scenario.person(name).battery_mv
         board = VirtualBoard(name, self.air, number, lambda: battery_mv)
+        if name in self.boards:
+            board.faults = self.boards[name].faults  # of the hardware
+        board.on_reset = lambda reason: self._reset(board, reason)
         self.boards[name] = board
         flash = self.folder / f"token-{number}.flash"
         await self.processes.start(board, flash, BOARD_RTC=str(int(self.now_s())))
+
+    def _reset(self, board: VirtualBoard, reason: str) -> None:
+        self.resets.append((asyncio.get_running_loop().time(), board.name, reason))
+        task = asyncio.ensure_future(self._start_again(board))
+        self._restarts.append(task)
+
+    async def _start_again(self, board: VirtualBoard) -> None:
+        self.processes.kill(board)
+        await self.restart_token(board.name)
 
     async def restart_token(self, name: str) -> None:
         """Power on again a token whose process has been killed."""
@@ -122,6 +138,9 @@ class World:
 
     def check(self) -> None:
         """Raise what a board has died of, if one has."""
+        for task in self._restarts:
+            if task.done():
+                task.result()
         for name, board in self.boards.items():
             if board.gone.done():
                 raise RuntimeError(f"the token of {name} has stopped:\n{self.processes.output(name)}")

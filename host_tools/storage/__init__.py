@@ -1,1 +1,1 @@
-"""."""
+"""The kiosk's database."""

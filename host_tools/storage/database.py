@@ -57,6 +57,16 @@ sync_table = sa.Table(
     sa.Column("battery_mv", sa.Integer, nullable=False),
     sa.Column("next_seq", sa.BigInteger, nullable=False),
 )
+clock_table = sa.Table(
+    "clock",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("serial", sa.String(16), sa.ForeignKey("token.serial"), nullable=False, index=True),
+    sa.Column("boot", sa.Integer, nullable=False),
+    sa.Column("before_seq", sa.BigInteger, nullable=False),
+    sa.Column("token_s", sa.BigInteger, nullable=False),
+    sa.Column("true_s", sa.BigInteger, nullable=False),
+)
 
 
 # What to do, by SQLite's name of the failure.

@@ -4,6 +4,7 @@ A record is kept as it came from the token, beside its decoded fields; serial an
 tokens never use a number twice.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +14,8 @@ import sqlalchemy as sa
 from tracing import records as formats
 from tracing import wire
 
-from .database import Database, StorageError, record_table, sync_table, token_table
+from .clock_repair import ClockReading, repair
+from .database import Database, StorageError, clock_table, record_table, sync_table, token_table
 
 
 class StoreConflict(StorageError):
@@ -70,6 +72,11 @@ def _row(serial: bytes, seq: int, raw: bytes, received_s: int) -> dict[str, Any]
     }
 
 
+def _repair_clock(rows: list[dict[str, Any]], readings: list[ClockReading]) -> None:
+    for row in rows:
+        row["start_s"], row["clock_set"] = repair(readings, row["seq"], row["boot"], row["clock_set"], row["start_s"])
+
+
 class Store:
     """The database.
 
@@ -118,6 +125,7 @@ class Store:
         numbers = [seq for seq, _ in records]
         with self._database.writing() as connection:
             self._know(connection, serial)
+            _repair_clock(rows, self._clock_readings(connection, serial))
             query = sa.select(record_table.c.seq, record_table.c.raw).where(
                 record_table.c.serial == serial.hex(), record_table.c.seq.between(min(numbers), max(numbers))
             )
@@ -136,6 +144,17 @@ class Store:
             if new:
                 connection.execute(record_table.insert(), new)
         return len(new)
+
+    def note_clock(self, serial: bytes, reading: ClockReading) -> None:
+        """Remember how far a token's clock was off when it was set; records stored from now on are repaired by it."""
+        with self._database.writing() as connection:
+            self._know(connection, serial)
+            connection.execute(clock_table.insert().values(serial=serial.hex(), **dataclasses.asdict(reading)))
+
+    def _clock_readings(self, connection: sa.Connection, serial: bytes) -> list[ClockReading]:
+        c = clock_table.c
+        query = sa.select(c.boot, c.before_seq, c.token_s, c.true_s).where(c.serial == serial.hex()).order_by(c.id)
+        return [ClockReading(*row) for row in connection.execute(query)]
 
     def note_sync(self, serial: bytes, info: Any, now_s: int) -> None:
         """Remember a finished sync and what the token said about itself (link.session.TokenInfo)."""

@@ -111,6 +111,9 @@ class FakeStorage:
             raise Killed
         return len(self.records) - before
 
+    def note_clock(self, serial, reading):
+        self.clocks = [*getattr(self, "clocks", []), reading]
+
     def note_sync(self, serial, info, now_s):
         assert serial == SERIAL
         self.synced.append((info, now_s))
