@@ -1,14 +1,29 @@
-"""The ports of ESP32 boards that are not the radio: entropy, power, light, button. Never seen on hardware yet."""
+"""The ports of ESP32 boards that are not the radio, and the board made of them. Never seen on hardware yet."""
 
+import gc
 import os
+import time
+from struct import pack, unpack_from
 from time import sleep_ms, ticks_add, ticks_diff, ticks_ms
 
 import esp32
 import machine
+import settings
 
 from adapters.button import ContactButton
+from adapters.clock import Clock
+from adapters.radio import Radio
+from adapters.store import PartitionStore
 from tracing.patterns import Player
+from tracing.records import crc32
 
+_EPOCH_2000_S = 946_684_800  # this port counts from 2000-01-01
+_FIRST_YEAR = 2024  # the chip's clock begins in 2000: earlier than this means never set
+_RTC_MEMORY_BYTES = 2048
+_RTC_HEAD = "<HHI"  # magic, length, CRC-32 of the data
+_RTC_HEAD_BYTES = 8
+_RTC_MAGIC = 0xB25A
+_WATCHDOG_MS = 120_000  # three scan periods: fed once in each that really worked
 _STEP_MS = 20  # how late an event may be noticed; FreeRTOS sleeps in between
 
 
@@ -26,7 +41,8 @@ class Power:
     Args:
         adc_pin: where the divided battery voltage is measured.
         ratio_x100: what to multiply the measured voltage with, times 100.
-        button_pin: wakes the board when it has been switched off.
+        button_pin: wakes the board when it has been switched off; on a C3 it must be one of GPIO 0 to 5, on a C6
+            of 0 to 7: only those are alive in deep sleep.
     """
 
     def __init__(self, adc_pin, ratio_x100, button_pin):
@@ -45,7 +61,11 @@ class Power:
 
     def off(self):
         """Deep sleep until the button is pressed: the board then starts anew."""
-        esp32.wake_on_ext0(machine.Pin(self._button_pin, machine.Pin.IN, machine.Pin.PULL_UP), esp32.WAKEUP_ALL_LOW)
+        pin = machine.Pin(self._button_pin, machine.Pin.IN, machine.Pin.PULL_UP)
+        if hasattr(esp32, "wake_on_ext0"):
+            esp32.wake_on_ext0(pin, esp32.WAKEUP_ALL_LOW)
+        else:  # C3, C6: no such unit in the chip
+            esp32.wake_on_gpio((pin,), esp32.WAKEUP_ALL_LOW)
         machine.deepsleep()
 
     def battery_mv(self):
@@ -91,3 +111,62 @@ class PinButton(ContactButton):
 
     def _changed(self, pin):
         self.edge(not pin.value())
+
+
+class RtcMemory:
+    """Bytes that outlive a reset, not a loss of power: 2048 in the chip's RTC domain, guarded by a CRC."""
+
+    def __init__(self):
+        self._rtc = machine.RTC()
+
+    def keep(self, data):
+        """Keep up to 2040 bytes."""
+        self._rtc.memory(pack(_RTC_HEAD, _RTC_MAGIC, len(data), crc32(data)) + bytes(data))
+
+    def kept(self):
+        """What was kept last, or b"" when there is nothing that can be believed."""
+        return believed(self._rtc.memory())
+
+
+def believed(raw):
+    """The data in `raw`, RTC memory as it was found after a reset; b"" when length or CRC do not fit."""
+    if len(raw) < _RTC_HEAD_BYTES:
+        return b""
+    magic, length, crc = unpack_from(_RTC_HEAD, raw, 0)
+    data = raw[_RTC_HEAD_BYTES : _RTC_HEAD_BYTES + length]
+    return data if magic == _RTC_MAGIC and len(data) == length and crc32(data) == crc else b""
+
+
+class Esp32Board:
+    """The ports of a token on any ESP32 with Bluetooth; boards/virtual/board.py has the same names.
+
+    Raises:
+        OSError: there is no partition for the log.
+    """
+
+    settings = settings
+
+    def __init__(self):
+        found = esp32.Partition.find(esp32.Partition.TYPE_DATA, label=settings.LOG_PARTITION)
+        if not found:
+            raise OSError("there is no partition " + settings.LOG_PARTITION + ": see deploy.md")
+        self.store = PartitionStore(found[0])
+        self.clock = Clock()
+        if machine.RTC().datetime()[0] >= _FIRST_YEAR:
+            # The chip's clock survives a reset, not a loss of power; the technician's tool has set it to UTC.
+            self.clock.set(time.time() + _EPOCH_2000_S)
+        self.entropy = Entropy()
+        self.power = Power(settings.PINS_BATTERY_ADC, settings.BATTERY_DIVIDER_RATIO_X100, settings.PINS_BUTTON)
+        self.indicator = Indicator(settings.PINS_RED, settings.PINS_GREEN, settings.PINS_BLUE)
+        self.button = PinButton(settings.PINS_BUTTON)
+        self.watchdog = machine.WDT(timeout=_WATCHDOG_MS)  # cannot be stopped: from now on the app must feed it
+
+    def make_radio(self, ring):
+        """The radio, filling `ring`; the button ends its waits."""
+        radio = Radio(ring, self.power.wait)
+        self.button.on_edge = radio.wake
+        return radio
+
+    def heap_bytes(self):
+        """Heap in use, for the technician."""
+        return gc.mem_alloc()

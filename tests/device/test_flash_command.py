@@ -15,7 +15,7 @@ from host_tools import cli
 from host_tools.provisioning import commands, flash
 from host_tools.provisioning.firmware_files import ROOT
 
-LISTED = "Boards for mpremote: esp32_generic"
+LISTED = "Boards for mpremote: esp32_c3, esp32_c6, esp32_generic"
 
 
 def bluezone(*args: str) -> int:
