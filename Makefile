@@ -8,7 +8,7 @@ PORT ?=
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format flash bench bench-heap bench-throughput soak lock clean
+.PHONY: help setup demo test check format flash bench bench-heap bench-throughput bench-radio battery soak pictures lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F': *' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -58,8 +58,18 @@ bench-heap: setup ## heap of a token over 8 virtual hours (64 KB in all)
 bench-throughput: setup ## token-seconds per second of the virtual radio with VMs
 	@$(BIN)/python -m host_tools.simulation.bench throughput
 
+bench-radio: setup ## how far the radio schedule is from the optimum; fails where a gate is missed (about a minute)
+	@$(BIN)/python -m host_tools.simulation.radio_bench
+
+battery: setup ## how long each board's battery lasts, from the radio log and the currents in board.toml
+	@$(BIN)/python -m host_tools.simulation.battery
+
 soak: setup ## 14 virtual days of 20 tokens, then a day of 20 VMs with 64 KB each (about half an hour)
 	@$(BIN)/python -m host_tools.simulation.soak
+	@$(BIN)/python -m host_tools.simulation.bench soak
+
+pictures: setup ## the light's patterns as pictures, docs/img/light/, from the firmware's table
+	@$(BIN)/python -m host_tools.pictures
 
 lock: ## write the lock files anew from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

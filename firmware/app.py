@@ -6,39 +6,37 @@ The same file runs on every board, the virtual one included; boards/*/board.py s
 import gc
 
 from tracing import button, patterns, records, wire
-from tracing.encounters import Encounters
-from tracing.errors import TracingError
+from tracing.const import const
+from tracing.journal import Journal
 from tracing.keys import DAY_S, SLOT_S, KeyChain
 from tracing.log import Log
 from tracing.messages import INFO_CLOCK_SET, INFO_PROVISIONED
 from tracing.schedule import Schedule
 from tracing.sightings import SightingRing
 from tracing.state import State, StateStore
-from tracing.sync import BUSY_FRAGMENT, SyncSession
+from tracing.sync import SyncSession
+from tracing.visit import Visit
 
-FIRMWARE_VERSION = b"\x00\x01\x00"
+_FIRMWARE_VERSION = const(b"\x00\x01\x00")
 
-_STATE_BLOCKS = 2  # the first two blocks of the store; the log has the rest
-_ENCOUNTERS = 64
-_RING_SLOTS = 48
-_SILENT_S = 150  # an id not heard for four windows has gone
-_SAVE_TIME_EVERY_S = 3600
-_SYNC_ADV_INTERVAL_US = 100_000
-_BUTTON_POLL_MS = 100
-_GOODBYE_MS = 1000
-_HANG_UP_MS = 500
-_FRAGMENT_BYTES = 244  # fills one link-layer packet; a longer ATT MTU brings nothing more
-_PHONE_LIMIT_MS = 10_000  # as the Android client
-_PHONE_RETRY_S = 60
-_PHONES = 8
+_STATE_BLOCKS = const(2)  # the first two blocks of the store; the log has the rest
+_RING_SLOTS = const(40)
+_SAVE_TIME_EVERY_S = const(3600)
+_SYNC_ADV_INTERVAL_US = const(100_000)
+_BUTTON_POLL_MS = const(100)
+_SOON_MS = const(1000)
+_GOODBYE_MS = const(1000)
+_PHONE_LIMIT_MS = const(10_000)  # as the Android client
+_LISTENED = const(1)
+_ADVERTISED = const(2)
 
 
 class Token:
     """A token on a board.
 
     Args:
-        board: an object with the ports `store`, `clock`, `entropy`, `power`, `indicator`, `button`, `make_radio`,
-            and the numbers of its board.toml in `settings` (boards/virtual/board.py has the contract).
+        board: an object with the ports `store`, `clock`, `entropy`, `power`, `indicator`, `button`, `watchdog`,
+            `make_radio`, and the numbers of its board.toml in `settings` (boards/virtual/board.py has the contract).
     """
 
     def __init__(self, board):
@@ -51,21 +49,19 @@ class Token:
         self.schedule = Schedule(
             settings.RADIO_ADV_INTERVAL_US, settings.RADIO_SCAN_WINDOW_MS, settings.RADIO_SCAN_PERIOD_MS
         )
-        self.encounters = Encounters(_ENCOUNTERS)
         self.log = Log(board.store, _STATE_BLOCKS, settings.LOG_BLOCKS)
         self.state = State()
+        self.journal = Journal(self.ring, self.log, self.clock, self.state)
+        self.phones = self.journal.phones
         self.state_store = StateStore(board.store, 0, 1)
         self.session = SyncSession(self.log, self)
+        self.visit = Visit(self.radio, self.session, self.clock)
         self._random = bytearray(1)
-        self._phones = {}  # address -> [id or b"", time of the last try, the id's slot, address type]
-        self._phone_due = None
         self._advertisement = b""
         self._slot = -1
         self._window_s = 0
         self._next_window_ms = 0
-        self._reply = bytearray(_FRAGMENT_BYTES)
-        self._lost = 0
-        self._serving = False
+        self._progress = 0
 
     def start(self):
         """Find state and log again, count the boot, begin to advertise."""
@@ -90,10 +86,17 @@ class Token:
         self.state.serial = bytes(serial)
 
     def run(self):
-        """Work until the power ends."""
+        """Work until the power ends.
+
+        Raises:
+            RadioError: the radio needs a reset of the board. What the table holds has been logged.
+        """
         self.start()
-        while True:
-            self.step()
+        try:
+            while True:
+                self.step()
+        finally:
+            self.journal.close(self.clock.now())
 
     def step(self):
         """One round: whatever is due, then sleep until the next thing is."""
@@ -101,7 +104,7 @@ class Token:
         if now_s // SLOT_S != self._slot:
             self._turn_slot()
         self._obey(self.board.button.take())
-        if self.radio.kiosk >= 0 or self.radio.intruder >= 0:
+        if self.radio.kiosk >= 0 or self.visit.handle >= 0:
             self._serve_kiosk()
         elif self.session.is_open:
             self._watch_session()
@@ -109,7 +112,7 @@ class Token:
             self._read_phone()
         if self._ms_to_window() <= 0:
             self._listen()
-        self._flush(self.clock.now() - _SILENT_S)
+        self.journal.settle(self.clock.now())
         if not self.radio.advertising:
             self._advertise()
         self.radio.wait(self._ms_to_next())
@@ -139,7 +142,7 @@ class Token:
         return patterns.ALIVE
 
     def _switch_off(self):
-        self._flush(self.clock.now())
+        self.journal.close(self.clock.now())
         self.radio.stop()
         self._save_time(self.clock.now())
         self.board.indicator.show(patterns.GOODBYE)
@@ -173,12 +176,22 @@ class Token:
         self.state_store.save(state)
 
     def _advertise(self):
+        response = b""
+        interval_us = _SYNC_ADV_INTERVAL_US
         if self.session.is_open:
             response = wire.sync_scan_response(wire.short_code(self.state.serial))
-            self.radio.advertise(self._advertisement, _SYNC_ADV_INTERVAL_US, response)
         else:
             interval_us = self.schedule.adv_interval_us(self._random_byte())
-            self.radio.advertise(self._advertisement, interval_us)
+        self.radio.advertise(self._advertisement, interval_us, response)
+        if self.radio.advertising:
+            self._progressed(_ADVERTISED)
+
+    def _progressed(self, how):
+        # The watchdog is fed by what a token is for: it has listened and it has advertised since the last time.
+        self._progress |= how
+        if self._progress == _LISTENED | _ADVERTISED:
+            self._progress = 0
+            self.board.watchdog.feed()
 
     def _random_byte(self):
         self.board.entropy.fill(self._random)
@@ -188,160 +201,71 @@ class Token:
 
     def _listen(self):
         self._next_window_ms = self.clock.uptime_ms() + self.schedule.until_next_window_ms(self._random_byte())
-        if self.radio.kiosk >= 0:
+        if self.visit.handle >= 0 and self.session.is_open:
             return  # the wearer waits: the minute of listening that a sync costs is the lesser evil
         self._window_s = self.clock.now()
         self.radio.pause()  # its own advertisements would blank a part of the window
-        self.radio.scan(self.schedule.window_ms, self.schedule.scan_interval_us(), self._drain)
+        if self.radio.scan(self.schedule.window_ms, self.schedule.scan_interval_us(), self._drain):
+            self._progressed(_LISTENED)
         self._drain()
         gc.collect()  # at a quiet moment, and often: the heap never fragments far
         self.board.indicator.show(self._condition())
 
     def _drain(self):
-        while True:
-            sighting = self.ring.take()
-            if sighting is None:
-                return
-            kind, rssi_dbm, address_type, address, ident = sighting
-            flags = records.KIND_ENCOUNTER | (records.FLAG_CLOCK_SET if self.clock.is_set else 0)
-            if kind == wire.BLUEZONE_PHONE:
-                ident = self._phone_id(address_type, address)
-                flags |= records.FLAG_CONNECTED
-            if ident:
-                self._note(ident, rssi_dbm, self._window_s, flags)
-
-    def _note(self, ident, rssi_dbm, window_s, flags):
-        if self.encounters.full and not self.encounters.note(ident, rssi_dbm, window_s, flags):
-            self._write(self.encounters.pop(window_s))
-        self.encounters.note(ident, rssi_dbm, window_s, flags)
-
-    def _flush(self, silent_since_s):
-        while True:
-            encounter = self.encounters.pop(silent_since_s)
-            if encounter is None:
-                return
-            self._write(encounter)
-
-    def _write(self, encounter):
-        try:
-            self.log.append(encounter[0], self.state.boot, *encounter[1:])
-        except TracingError:
-            self._lost += 1
+        self.journal.drain(self._window_s, self._slot)
 
     # --- iPhones ---------------------------------------------------------------------------------------------
 
-    def _phone_id(self, address_type, address):
-        # The id read earlier, while it is still on the air; else b"" and a connection that is due.
-        phone = self._phones.get(address)
-        if phone is None:
-            if len(self._phones) >= _PHONES:
-                oldest = min(self._phones, key=lambda known: self._phones[known][1])
-                del self._phones[oldest]
-            phone = self._phones[address] = [b"", 0, -1, address_type]
-        if phone[2] == self._slot:
-            return phone[0]
-        if self._phone_due is None and self._window_s - phone[1] >= _PHONE_RETRY_S:
-            self._phone_due = address
-        return b""
-
     def _may_read_phone(self):
         # Not across a slot's end: the address must change on time, and it cannot while connecting.
-        return self._phone_due is not None and self._ms_to_slot_end() > _PHONE_LIMIT_MS + 2000
+        return self.phones.due is not None and self._ms_to_slot_end() > _PHONE_LIMIT_MS + 2000
 
     def _read_phone(self):
-        address = self._phone_due
-        self._phone_due = None
-        phone = self._phones.get(address)
-        if phone is None:
-            return
-        phone[1] = self.clock.now()
-        ident = self.radio.read_phone_id(phone[3], address, _PHONE_LIMIT_MS)
-        if ident:
-            phone[0] = ident
-            phone[2] = self._slot
+        found = self.phones.begin(self.clock.now())
+        if found:
+            ident = self.radio.read_phone_id(found[0], found[1], _PHONE_LIMIT_MS)
+            if ident:
+                self.phones.learn(found[1], ident, self._slot)
 
     # --- The kiosk -------------------------------------------------------------------------------------------
 
     def open_sync(self):
-        """The wearer agrees: a kiosk may connect within the next minute."""
+        """The wearer agrees: a kiosk may connect within the next minute. Whoever is connected now has had its turn."""
+        if self.radio.kiosk >= 0:
+            self.radio.disconnect(self.radio.kiosk)
         self.session.open(self.clock.uptime_ms())
         self.board.indicator.show(patterns.SYNC_MODE)
+        self._advertise_anew()
+
+    def _advertise_anew(self):
         self.radio.pause()
         self._advertise()
 
     def _watch_session(self):
         if self.session.tick(self.clock.uptime_ms()):
-            self.radio.pause()
-            self._advertise()
+            self._advertise_anew()
 
     def _serve_kiosk(self):
-        # Returns when the kiosk has gone, or when the loop has something else to do: it calls again at once.
-        radio = self.radio
-        session = self.session
-        if radio.intruder >= 0:
-            self._turn_away(radio.intruder)
-            radio.intruder = -1
-        if not self._serving:
-            session.connected()
-            self._serving = True
-            self.board.indicator.show(patterns.SYNCING)
-        while radio.kiosk >= 0 and radio.intruder < 0 and self.clock.now() // SLOT_S == self._slot:
-            fragment = radio.take_fragment()
-            if fragment is not None:
-                session.feed(fragment, len(fragment), self.clock.uptime_ms())
-                self._send_answer()
-            over = session.tick(self.clock.uptime_ms())
-            if over or session.broken or not session.is_open:
-                radio.wait(_HANG_UP_MS)  # the last answer is still on its way
-                radio.disconnect(radio.kiosk)
-                radio.wait(_HANG_UP_MS)
-            elif fragment is None:
-                if not radio.advertising:
-                    self._advertise()
-                radio.wait(min(1000, self._ms_to_slot_end()))
-        if radio.kiosk < 0:
-            self._serving = False
-            session.disconnected()
-            radio.pause()
-            self._advertise()
-
-    def _send_answer(self):
-        radio = self.radio
-        view = memoryview(self._reply)
-        while radio.kiosk >= 0:
-            length = self.session.next_fragment(self._reply, min(radio.fragment_bytes(), len(self._reply)))
-            if length == 0:
-                return
-            try:
-                if radio.notify(radio.kiosk, view[:length]):
-                    self.session.sent(length)
-                else:
-                    radio.wait(5)
-            except OSError:
-                return
-
-    def _turn_away(self, handle):
-        try:
-            self.radio.notify(handle, BUSY_FRAGMENT)
-            self.radio.wait(_HANG_UP_MS)
-        except OSError:
-            pass
-        self.radio.disconnect(handle)
+        if self.visit.serve(self.clock.uptime_ms() + self._ms_to_slot_end()):
+            if self.visit.handle >= 0:
+                self.board.indicator.show(patterns.SYNCING)
+            else:
+                self._advertise_anew()
 
     # What the session asks of the token.
 
     def info(self):
         """The fields of the INFO answer."""
-        self._flush(self.clock.now())
+        self.journal.close(self.clock.now())
         state = self.state
         log = self.log
         flags = (INFO_CLOCK_SET if self.clock.is_set else 0) | (
             INFO_PROVISIONED if state.flags & records.STATE_PROVISIONED else 0
         )
         return (
-            state.serial, FIRMWARE_VERSION, flags, self.board.power.battery_mv(), state.boot, self.clock.now(),
+            state.serial, _FIRMWARE_VERSION, flags, self.board.power.battery_mv(), state.boot, self.clock.now(),
             self.clock.uptime_s(), log.oldest_seq, log.next_seq, state.watermark, state.last_sync_s,
-            log.capacity_records, log.damaged, self.ring.dropped + self._lost, self.board.heap_bytes(),
+            log.capacity_records, log.damaged, self.ring.dropped + self.journal.lost, self.board.heap_bytes(),
         )  # fmt: skip
 
     def set_time(self, unix_s, ms):
@@ -351,7 +275,7 @@ class Token:
         if self.state.key_day == 0:
             # The keys of a token that never knew the day begin today.
             self.keys = KeyChain(self.state.daily_key, unix_s // DAY_S)
-        self.encounters.shift(unix_s - before_s)
+        self.journal.encounters.shift(unix_s - before_s)
         self._save_time(unix_s)
         return correction_s
 
@@ -375,11 +299,12 @@ class Token:
         return self._next_window_ms - self.clock.uptime_ms()
 
     def _ms_to_next(self):
-        if self.radio.kiosk >= 0 or self._may_read_phone():
+        visited = self.radio.kiosk >= 0 or self.visit.handle >= 0
+        if self._may_read_phone() and not visited and not self.session.is_open:
             return 0
         wait_ms = min(self._ms_to_window(), self._ms_to_slot_end())
-        if self.session.is_open:
-            wait_ms = min(wait_ms, 1000)
+        if self.session.is_open or visited or not self.radio.advertising:
+            wait_ms = min(wait_ms, _SOON_MS)
         if self.board.button.restless:
             wait_ms = min(wait_ms, _BUTTON_POLL_MS)
         return max(wait_ms, 0)

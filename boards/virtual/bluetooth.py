@@ -6,9 +6,11 @@ Only what the firmware uses. Errors and oddities are those of NimBLE, made by ho
 import struct
 
 import lockstep
+from micropython import const
 
-_EVENT = 2  # kind of frame
-_SCAN_RESULT = 5
+_EVENT = const(2)  # kind of frame
+_SCAN_RESULT = const(5)
+_ENOTCONN = const(107)
 
 
 class UUID:
@@ -79,7 +81,13 @@ class BLE:
             lockstep.call(17, struct.pack("<BI", address_type, scan_duration_ms) + (address or b""))
 
     def gap_disconnect(self, connection):
-        lockstep.call(19, struct.pack("<H", connection))
+        try:
+            lockstep.call(19, struct.pack("<H", connection))
+        except OSError as error:
+            if error.errno != _ENOTCONN:
+                raise
+            return False
+        return True
 
     def gattc_discover_characteristics(self, connection, first, last, uuid):
         lockstep.call(20, struct.pack("<HHH", connection, first, last) + uuid.raw)

@@ -9,12 +9,13 @@ import settings
 from adapters.button import ContactButton
 from adapters.clock import Clock
 from adapters.radio import Radio
+from micropython import const
 from nor_flash import NorFlash
 
 from tracing.patterns import Player
 
-_BUTTON = 3  # kinds of frame
-_MEASURE = 4
+_BUTTON = const(3)  # kinds of frame
+_MEASURE = const(4)
 
 
 class Entropy:
@@ -65,6 +66,14 @@ class Indicator:
             lockstep.call(32, bytes([pattern]))
 
 
+class Watchdog:
+    """Resets the board when it is not fed: the host ends the process and starts it again."""
+
+    def feed(self):
+        """Real progress has been made."""
+        lockstep.call(36)
+
+
 class Board:
     """What `app.Token` asks of a board; every boards/*/board.py has the same names."""
 
@@ -80,6 +89,7 @@ class Board:
         self.power = Power()
         self.indicator = Indicator()
         self.button = ContactButton()
+        self.watchdog = Watchdog()
         lockstep.on(_BUTTON, self._edge)
 
     def _edge(self, payload):

@@ -8,9 +8,11 @@ import os
 import socket
 import struct
 
-_HEAD = "<HBI"  # payload bytes, kind, milliseconds since the start of the simulation
-_HEAD_BYTES = 7
-_ANSWER = 0
+from micropython import const
+
+_HEAD = const("<HBI")  # payload bytes, kind, milliseconds since the start of the simulation
+_HEAD_BYTES = const(7)
+_ANSWER = const(0)
 
 _socket = socket.socket(1, socket.SOCK_STREAM)  # AF_UNIX, which this port takes as a raw sockaddr
 _buf = bytearray(160)  # the longest frame is an answer with a request of 64 bytes

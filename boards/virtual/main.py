@@ -26,4 +26,9 @@ lockstep.connect()
 from app import Token
 from board import Board
 
-Token(Board()).run()
+from tracing.errors import RadioError
+
+try:
+    Token(Board()).run()
+except RadioError:
+    lockstep.call(35)  # machine.reset() on a real board; the host ends this process

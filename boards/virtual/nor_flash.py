@@ -30,23 +30,26 @@ class NorFlash:
             raise StoreError("beyond the end of the flash")
 
     def program(self, offset, data):
-        """Clear the bits that are 0 in `data`; those that are 1 must be 1 or already cleared for good reason.
+        """Clear the bits that are 0 in `data`.
 
         Raises:
-            StoreError: across a block's end.
+            StoreError: across a block's end, or a bit would have to become 1.
         """
         if offset // self.block_bytes != (offset + len(data) - 1) // self.block_bytes:
             raise StoreError("a program operation across a block's end")
         old = bytearray(len(data))
         self.read(offset, old)
         for i in range(len(data)):
-            old[i] &= data[i]
+            if data[i] & ~old[i]:
+                raise StoreError("programming cannot set a bit")
         self._image.seek(offset)
-        self._image.write(old)
+        self._image.write(data)
         self._image.flush()
 
     def erase(self, block):
         """Set a whole block to 0xFF."""
+        if not 0 <= block < self.blocks:
+            raise StoreError("beyond the end of the flash")
         self._image.seek(block * self.block_bytes)
         for _ in range(self.block_bytes // 64):
             self._image.write(b"\xff" * 64)

@@ -2,7 +2,7 @@
 
 from time import ticks_ms
 
-from tracing.button import NOTHING, Button
+from tracing.button import Button
 
 
 def _nothing():
@@ -18,21 +18,16 @@ class ContactButton:
 
     def __init__(self):
         self._button = Button()
-        self._contact = False
-        self._gesture = NOTHING
         self.on_edge = _nothing
 
     def edge(self, contact):
         """The contact has changed (True: pressed); called in the irq."""
-        self._contact = contact
-        self._gesture = self._button.update(contact, ticks_ms()) or self._gesture
+        self._button.edge(contact, ticks_ms())
         self.on_edge()
 
     def take(self):
-        """The gesture since the last call, one of tracing.button's; NOTHING mostly."""
-        gesture = self._button.update(self._contact, ticks_ms()) or self._gesture
-        self._gesture = NOTHING
-        return gesture
+        """The next gesture, one of tracing.button's; NOTHING mostly."""
+        return self._button.update(ticks_ms())
 
     @property
     def restless(self):

@@ -1,6 +1,9 @@
 """Unix time from a counter of milliseconds: boards disagree about epochs, and their counters wrap after days."""
 
-from time import ticks_diff, ticks_ms
+try:
+    from time import ticks_diff, ticks_ms
+except ImportError:
+    from adapters.supervisor_ticks import ticks_diff, ticks_ms
 
 
 class Clock:
@@ -47,9 +50,10 @@ class Clock:
         return (self._offset_ms + self._up_ms) % 1000
 
     def set_about(self, unix_s):
-        """Start from a time that is only known to be past."""
-        self._advance()
-        self._offset_s = unix_s - self._up_s
+        """Start from a time that is only known to be past; does nothing when the clock has been set."""
+        if not self.is_set:
+            self._advance()
+            self._offset_s = unix_s - self._up_s
 
     def set(self, unix_s, ms=0):
         """Set the time. Returns the correction in seconds (0 at the first setting: there was nothing to correct)."""

@@ -1,7 +1,7 @@
-"""What a press of the button means. Levels and times in, gestures out; contact bounce is ignored.
+"""What a press of the button means. Edges in, gestures out; contact bounce is ignored.
 
 Short press: show the state. Long press, until the light answers: sync. Very long press: ask to switch off; a short
-press while the light asks confirms, anything else keeps the token on.
+press that begins while the light asks confirms, anything else keeps the token on.
 """
 
 from .const import const
@@ -9,78 +9,100 @@ from .const import const
 NOTHING = 0
 SHORT = 1
 LONG = 2  # told while the button is still down: the wearer sees the light and lets go
-ASK_OFF = 3  # likewise
+ASK_OFF = 3  # likewise; told again on release, when the time to confirm begins
 OFF = 4
 
 _DEBOUNCE_MS = const(30)
 _LONG_MS = const(1500)
 _VERY_LONG_MS = const(8000)
-_CONFIRM_MS = const(5000)
+_CONFIRM_MS = const(5000)  # as long as the light asks (patterns.ASK_OFF)
+_EDGES = const(8)  # three presses fit while the loop looks away; later ones run together
 # Differences of times are taken modulo the period of the shortest counter (CircuitPython's), so that a counter that
-# wraps serves as well as one that does not.
+# wraps serves as well as one that does not. Half of it and more is the future.
 _TICKS = const(0x1FFFFFFF)
+_FUTURE = const(0x10000000)
 
 
 class Button:
     """The gestures of one button.
 
-    Attributes:
-        restless: true while the contact is down or has not settled: call `update` every few hundred ms.
+    The irq writes edges into a ring and the loop takes out those that have settled: neither touches what the other
+    does, so that neither can undo the other's work, wherever the one interrupts the other.
     """
 
     def __init__(self):
-        self._contact = False  # as last seen; a level counts once it has lasted
-        self._contact_ms = 0
+        self._edges = [0] * _EDGES  # ms << 1 | contact: a small int on every board
+        self._read = self._write = 0
         self._down = False
-        self._down_ms = 0
-        self._told = NOTHING  # of this press
-        self._ask_ms = None  # since when the light asks whether to switch off
+        self._since_ms = 0  # of the last settled edge
+        self._told = NOTHING  # of this press; after its release ASK_OFF while the light asks, else NOTHING
+        self._confirms = False  # this press began while the light asked
 
     @property
     def restless(self):
-        return self._contact or self._down
+        """True while there may be something to tell without another edge: call `update` every few hundred ms.
 
-    def update(self, contact, now_ms):
-        """Tell the contact's level (True: pressed): at every edge, and while `restless`.
-
-        Returns:
-            NOTHING, SHORT, LONG, ASK_OFF or OFF; each once a press. A press whose edges both came between two looks
-            of the main loop is still told, as long as the edges were passed on with their times.
+        False for a button that stays down after everything has been told, as in a bag: it must not cost the battery.
         """
-        gesture = NOTHING
-        if self._contact != self._down and (now_ms - self._contact_ms) & _TICKS >= _DEBOUNCE_MS:
-            self._down = self._contact
-            if self._down:
-                self._down_ms = self._contact_ms
-                self._told = NOTHING
-            else:
-                gesture = self._released(self._contact_ms)
-        if contact != self._contact:
-            self._contact = contact
-            self._contact_ms = now_ms
-        if self._down and contact:
-            gesture = self._held(now_ms)
-        return gesture
+        return self._read != self._write or (self._down and self._told != ASK_OFF)
 
-    def _held(self, now_ms):
-        held_ms = (now_ms - self._down_ms) & _TICKS
-        if held_ms >= _VERY_LONG_MS and self._told != ASK_OFF:
-            self._ask_ms = now_ms
-            self._told = ASK_OFF
-            return ASK_OFF
-        if held_ms >= _LONG_MS and self._told == NOTHING:
-            self._told = LONG
-            return LONG
+    def edge(self, contact, now_ms):
+        """The contact has changed (True: pressed). Allocates nothing and may interrupt `update` anywhere."""
+        write = self._write
+        newest = (write - 1) % _EDGES
+        following = (write + 1) % _EDGES
+        bounces = (now_ms - (self._edges[newest] >> 1)) & _TICKS < _DEBOUNCE_MS
+        if write != self._read and (bounces or following == self._read):
+            write = newest
+            following = self._write
+        self._edges[write] = (now_ms & _TICKS) << 1 | (1 if contact else 0)
+        self._write = following
+
+    def update(self, now_ms):
+        """What the wearer wants: NOTHING, SHORT, LONG, ASK_OFF or OFF, one at a time and in order.
+
+        Presses that came and went between two looks are told too, each by how long it lasted.
+        """
+        while self._read != self._write:
+            edge = self._edges[self._read]
+            if not _DEBOUNCE_MS <= (now_ms - (edge >> 1)) & _TICKS < _FUTURE:
+                return NOTHING  # it may bounce still
+            self._read = (self._read + 1) % _EDGES
+            gesture = self._turned(edge & 1 == 1, edge >> 1)
+            if gesture != NOTHING:
+                return gesture
+        lasted_ms = (now_ms - self._since_ms) & _TICKS
+        if self._down:
+            gesture = _by_length(lasted_ms)
+            if gesture > max(self._told, SHORT):
+                self._told = gesture
+                return gesture
+        elif lasted_ms >= _CONFIRM_MS:
+            self._told = NOTHING
         return NOTHING
 
-    def _released(self, now_ms):
-        if self._told != NOTHING:
-            if self._told == ASK_OFF:
-                self._ask_ms = now_ms  # the time to confirm begins when the hand is free
+    def _turned(self, contact, at_ms):
+        if contact == self._down:
+            return NOTHING  # it bounced back
+        lasted_ms = (at_ms - self._since_ms) & _TICKS
+        self._since_ms = at_ms
+        self._down = contact
+        told = self._told
+        self._told = NOTHING
+        if contact:
+            self._confirms = told == ASK_OFF and lasted_ms < _CONFIRM_MS
             return NOTHING
-        gesture = self._held(now_ms)
-        if gesture == NOTHING:
-            asked = self._ask_ms is not None and (now_ms - self._ask_ms) & _TICKS < _CONFIRM_MS
-            gesture = OFF if asked else SHORT
-            self._ask_ms = None
+        gesture = max(told, _by_length(lasted_ms))
+        if gesture == ASK_OFF:
+            self._told = ASK_OFF
+        elif gesture == told:
+            return NOTHING
+        elif gesture == SHORT and self._confirms:
+            return OFF
         return gesture
+
+
+def _by_length(lasted_ms):
+    if lasted_ms >= _VERY_LONG_MS:
+        return ASK_OFF
+    return LONG if lasted_ms >= _LONG_MS else SHORT

@@ -3,61 +3,67 @@
 SPEC.md, "Flash", has the layouts with examples. A record travels over a sync session exactly as it lies in flash.
 """
 
-import binascii
-from struct import calcsize, pack_into, unpack_from
+from struct import pack_into, unpack_from
+
+from .const import const
+
+try:
+    from binascii import crc32  # pyright: ignore[reportAssignmentType]
+except ImportError:  # some builds of CircuitPython
+
+    def crc32(data):
+        """CRC-32 (IEEE 802.3) of a buffer, as an unsigned integer."""
+        crc = 0xFFFFFFFF
+        for byte in data:
+            crc ^= byte
+            for _ in range(8):
+                crc = (crc >> 1) ^ (0xEDB88320 if crc & 1 else 0)
+        return crc ^ 0xFFFFFFFF
+
 
 # --- The log ---------------------------------------------------------------------------------------------------
-BLOCK_BYTES = 4096
 RECORD_BYTES = 28
 # kind and flags, boot, start, duration, windows, sightings, RSSI max and mean, id, CRC-32 of the 24 bytes before
 _RECORD = "<BBIHBBbb12sI"
 KIND_ENCOUNTER = 1
 KIND_EVENT = 2
-FLAG_CLOCK_SET = 0x10  # `start` is Unix time; without it, seconds since this boot
+FLAG_CLOCK_SET = 0x10  # `start` is true; without it, it lags by the time that the token was off
 FLAG_CONNECTED = 0x20  # the id was read over a connection (iPhone): sightings are advertisements of that address
 
 BLOCK_HEADER_BYTES = 32
-LOG_VERSION = 1
-# magic, version, record size, first sequence number, erase count, created (Unix s, 0 unknown), reserved, CRC-32
-_BLOCK_HEADER = "<2sBBIII12sI"
+_LOG_VERSION = const(1)
+# magic, version, record size, first sequence number, erase count, created (Unix s, 0 unknown), reserved, CRC-32 of
+# the 24 bytes before; then four bytes that are cleared as soon as the next block has a record to lose
+_BLOCK_HEADER = "<2sBBIII8sII"
+FOLLOWED_AT = 28
 _BLOCK_MAGIC = b"BZ"
-_RESERVED = b"\xff" * 12
-RECORDS_PER_BLOCK = (BLOCK_BYTES - BLOCK_HEADER_BYTES) // RECORD_BYTES
+_RESERVED = b"\xff" * 8
 
 
-_native_crc32 = getattr(binascii, "crc32", None)  # some builds of CircuitPython lack it
+def is_sound(buf, at, size):
+    """Whether the last four of the `size` bytes at `at` are the CRC-32 of those before them."""
+    end = at + size - 4
+    return unpack_from("<I", buf, end)[0] == crc32(memoryview(buf)[at:end])
 
 
-def crc32(data):
-    """CRC-32 (IEEE 802.3) of a buffer, as an unsigned integer."""
-    if _native_crc32:
-        return _native_crc32(data) & 0xFFFFFFFF
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = (crc >> 1) ^ (0xEDB88320 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
+def _seal(buf, size):
+    pack_into("<I", buf, size - 4, crc32(memoryview(buf)[: size - 4]))
 
 
 def pack_record(buf, kind_flags, boot, start_s, duration_s, windows, sightings, rssi_max_dbm, rssi_mean_dbm, ident):
-    """Write one 28-byte log record into `buf` (offset 0). Values out of range are clamped, never wrapped."""
+    """Write one 28-byte log record into `buf` (offset 0).
+
+    Args:
+        boot: number of the start; the record keeps the low 8 bits.
+        start_s: Unix s, 0..2^32-1; duration_s, windows, sightings: 0 or more, cut off at what the field holds.
+        rssi_max_dbm, rssi_mean_dbm: cut off at -128 and 127.
+        ident: 12 bytes.
+    """
     pack_into(
-        _RECORD,
-        buf,
-        0,
-        kind_flags,
-        boot & 0xFF,
-        start_s,
-        min(duration_s, 0xFFFF),
-        min(windows, 0xFF),
-        min(sightings, 0xFF),
-        _clamp_dbm(rssi_max_dbm),
-        _clamp_dbm(rssi_mean_dbm),
-        ident,
-        0,
-    )
-    pack_into("<I", buf, RECORD_BYTES - 4, crc32(memoryview(buf)[: RECORD_BYTES - 4]))
+        _RECORD, buf, 0, kind_flags, boot & 0xFF, start_s, min(duration_s, 0xFFFF), min(windows, 0xFF),
+        min(sightings, 0xFF), _clamp_dbm(rssi_max_dbm), _clamp_dbm(rssi_mean_dbm), ident, 0,
+    )  # fmt: skip
+    _seal(buf, RECORD_BYTES)
 
 
 def unpack_record(buf, at=0):
@@ -67,10 +73,7 @@ def unpack_record(buf, at=0):
         (kind_flags, boot, start_s, duration_s, windows, sightings, rssi_max_dbm, rssi_mean_dbm, id) with id as
         12 bytes; the meaning of each in SPEC.md, "Log record".
     """
-    fields = unpack_from(_RECORD, buf, at)
-    if fields[9] != crc32(memoryview(buf)[at : at + RECORD_BYTES - 4]):
-        return None
-    return fields[:9]
+    return unpack_from(_RECORD, buf, at)[:9] if is_sound(buf, at, RECORD_BYTES) else None
 
 
 def _clamp_dbm(value):
@@ -80,19 +83,18 @@ def _clamp_dbm(value):
 def pack_block_header(buf, first_seq, erase_count, created_s):
     """Write the 32-byte header of a log block into `buf` (offset 0)."""
     pack_into(
-        _BLOCK_HEADER, buf, 0, _BLOCK_MAGIC, LOG_VERSION, RECORD_BYTES, first_seq, erase_count, created_s, _RESERVED, 0
-    )
-    pack_into("<I", buf, BLOCK_HEADER_BYTES - 4, crc32(memoryview(buf)[: BLOCK_HEADER_BYTES - 4]))
+        _BLOCK_HEADER, buf, 0, _BLOCK_MAGIC, _LOG_VERSION, RECORD_BYTES, first_seq, erase_count, created_s, _RESERVED,
+        0, 0xFFFFFFFF,
+    )  # fmt: skip
+    _seal(buf, FOLLOWED_AT)
 
 
 def unpack_block_header(buf):
     """(first_seq, erase_count, created_s) of a log block, or None when it is not one of ours."""
-    magic, version, size, first_seq, erase_count, created_s, _, crc = unpack_from(_BLOCK_HEADER, buf, 0)
-    if magic != _BLOCK_MAGIC or version != LOG_VERSION or size != RECORD_BYTES:
+    fields = unpack_from(_BLOCK_HEADER, buf, 0)
+    if fields[:3] != (_BLOCK_MAGIC, _LOG_VERSION, RECORD_BYTES) or not is_sound(buf, 0, FOLLOWED_AT):
         return None
-    if crc != crc32(memoryview(buf)[: BLOCK_HEADER_BYTES - 4]):
-        return None
-    return first_seq, erase_count, created_s
+    return fields[3:6]
 
 
 # --- The token's own state in flash ----------------------------------------------------------------------------
@@ -100,41 +102,24 @@ STATE_BYTES = 80
 # magic, version, flags, boot, write counter, key day, reserved, daily key, serial, watermark, last sync (Unix s),
 # last time known (Unix s), reserved, CRC-32
 _STATE = "<BBHHIHH32s8sIII10sI"
-_STATE_MAGIC = 0xB5
-STATE_VERSION = 1
+_STATE_MAGIC = const(0xB5)
+_STATE_VERSION = const(1)
 STATE_PROVISIONED = 0x0001  # keys and serial were written by a technician, not made by the token itself
 
 
 def pack_state(buf, counter, state):
     """Write a state record into `buf`. `state` has the fields of `state.State`."""
     pack_into(
-        _STATE,
-        buf,
-        0,
-        _STATE_MAGIC,
-        STATE_VERSION,
-        state.flags,
-        state.boot,
-        counter,
-        state.key_day,
-        0,
-        state.daily_key,
-        state.serial,
-        state.watermark,
-        state.last_sync_s,
-        state.last_time_s,
-        b"\xff" * 10,
-        0,
-    )
-    pack_into("<I", buf, STATE_BYTES - 4, crc32(memoryview(buf)[: STATE_BYTES - 4]))
+        _STATE, buf, 0, _STATE_MAGIC, _STATE_VERSION, state.flags, state.boot, counter, state.key_day, 0,
+        state.daily_key, state.serial, state.watermark, state.last_sync_s, state.last_time_s, b"\xff" * 10, 0,
+    )  # fmt: skip
+    _seal(buf, STATE_BYTES)
 
 
 def unpack_state(buf, state):
     """Fill `state` from a state record; returns its write counter, or -1 when the record is damaged or empty."""
     fields = unpack_from(_STATE, buf, 0)
-    if fields[0] != _STATE_MAGIC or fields[1] != STATE_VERSION:
-        return -1
-    if fields[13] != crc32(memoryview(buf)[: STATE_BYTES - 4]):
+    if fields[:2] != (_STATE_MAGIC, _STATE_VERSION) or not is_sound(buf, 0, STATE_BYTES):
         return -1
     state.flags, state.boot, counter, state.key_day = fields[2], fields[3], fields[4], fields[5]
     state.daily_key, state.serial, state.watermark = fields[7], fields[8], fields[9]
@@ -142,6 +127,14 @@ def unpack_state(buf, state):
     return counter
 
 
-assert calcsize(_RECORD) == RECORD_BYTES
-assert calcsize(_BLOCK_HEADER) == BLOCK_HEADER_BYTES
-assert calcsize(_STATE) == STATE_BYTES, calcsize(_STATE)
+# --- Programming -----------------------------------------------------------------------------------------------
+def keeps(store, offset, buf):
+    """Program `buf` at `offset` of a store, and read it back into `buf`.
+
+    Returns:
+        True when the flash has it. Cells that an erase cut short left unstable, or that are worn out, do not.
+    """
+    wanted = bytes(buf)
+    store.program(offset, buf)
+    store.read(offset, buf)
+    return buf == wanted

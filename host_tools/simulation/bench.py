@@ -66,6 +66,37 @@ def heap() -> None:
     print(f"growth between hour 2 and hour {HEAP_HOURS}: {grown} bytes")
 
 
+def soak_vms(tokens: int = 20, hours: int = 24) -> int:
+    """A day of VMs with 64 KB each, an Android and an iPhone among them; 1 when a heap grows or a token stops."""
+
+    async def main() -> list[list[int]]:
+        with tempfile.TemporaryDirectory() as folder:
+            world = World(crowd(tokens, hours * 3600, True), 2, Path(folder), rom_image())
+            try:
+                await world.start()
+                used = []
+                for hour in range(hours):
+                    await asyncio.sleep(3600)
+                    world.check()
+                    heaps = [await board.heap() for board in world.boards.values()]
+                    used.append([in_use for in_use, _ in heaps])
+                    print(
+                        f"hour {hour + 1}: {max(used[-1])} bytes in use at the most, peak {max(p for _, p in heaps)}",
+                        flush=True,
+                    )
+                return used
+            finally:
+                await world.close()
+
+    used = clock.run(main())
+    grown = max(after - before for before, after in zip(used[1], used[-1], strict=True))
+    good = grown <= 512
+    print(
+        f"{'PASS' if good else 'FAIL'}  growth of a VM's heap between hour 2 and hour {hours}: {grown} bytes, limit 512"
+    )
+    return int(not good)
+
+
 def throughput() -> None:
     """Token-seconds per second of 20 VMs in one room."""
 
@@ -92,4 +123,4 @@ def throughput() -> None:
 
 
 if __name__ == "__main__":
-    {"heap": heap, "throughput": throughput}[sys.argv[1]]()
+    sys.exit({"heap": heap, "throughput": throughput, "soak": soak_vms}[sys.argv[1]]())

@@ -1,0 +1,18 @@
+"""settings.py as it is made from this board's board.toml."""
+
+NAME: str
+RADIO_ADV_INTERVAL_US: int
+RADIO_SCAN_WINDOW_MS: int
+RADIO_SCAN_PERIOD_MS: int
+LOG_BLOCKS: int
+LOG_FILE: str
+PINS_BUTTON: str
+PINS_RED: str
+PINS_GREEN: str
+PINS_BLUE: str
+PINS_LOW_IS_ON: bool
+PINS_BATTERY_ADC: str
+PINS_BATTERY_ENABLE: str
+BATTERY_DIVIDER_RATIO_X100: int
+BATTERY_LOW_MV: int
+BATTERY_STOP_MV: int

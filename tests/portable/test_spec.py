@@ -1,0 +1,652 @@
+"""SPEC.md is true: every example is executed, in both directions where there is a reader, and none is missing.
+
+Kinds of fenced blocks: `spec` (expression, arrow, result), `session` (a conversation with tracing.sync), `console` (a
+command line and its answer), `json` and `text` with the name of a file or the command that prints it.
+"""
+
+import ast
+import hashlib
+import inspect
+import json
+import re
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from datetime import date
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from host_tools import cli
+from host_tools.kiosk import demo_view, serve
+from host_tools.kiosk.service import WearerResult
+from host_tools.link.session import SyncResult, TokenInfo
+from host_tools.matching import national_list, trace_log, verdict
+from host_tools.matching.case_index import case_slots
+from host_tools.provisioning.firmware_files import BuiltFile
+from host_tools.provisioning.flash import Flash, Report
+from host_tools.simulation.demo import DemoResult
+from host_tools.simulation.outcome import PairOutcome
+from tracing import keys, kiosk_messages, messages, phone_wire, records, wire
+from tracing.log import Log
+from tracing.messages import Fragments
+from tracing.state import State, StateStore
+from tracing.sync import BUSY_FRAGMENT, SyncSession
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "SPEC.md").read_text(encoding="utf-8")
+VECTORS = ROOT / "tests" / "vectors" / "bluezone-2020-08-08"
+
+# --- Reading the document --------------------------------------------------------------------------------------
+
+
+class Block(NamedTuple):
+    line: int
+    kind: str
+    name: str
+    text: str
+
+
+class Example(NamedTuple):
+    line: int
+    expression: str
+    expected: str
+
+
+def blocks() -> list[Block]:
+    found = []
+    for match in re.finditer(r"^```(\w*) ?(.*)\n((?:.*\n)*?)```$", TEXT, re.MULTILINE):
+        found.append(Block(TEXT.count("\n", 0, match.start()) + 1, *match.groups()))
+    return found
+
+
+def block(name: str) -> str:
+    (text,) = (block.text for block in BLOCKS if block.name == name)
+    return text
+
+
+def without_remarks(text: str) -> str:
+    return re.sub(r"  +#.*", "", text)
+
+
+def examples() -> list[Example]:
+    """The expressions and results of all `spec` blocks."""
+    found = []
+    for block in BLOCKS:
+        if block.kind == "spec":
+            pattern = r"((?:(?!→).*\n)+)→(.*\n(?: {2}.*\n)*)"
+            text = without_remarks(block.text)
+            pieces = re.findall(pattern, text)
+            assert "".join(f"{expression}→{expected}" for expression, expected in pieces) == text, block
+            found += [Example(block.line, expression.strip(), expected.strip()) for expression, expected in pieces]
+    return found
+
+
+BLOCKS = blocks()
+EXAMPLES = examples()
+SESSIONS = [block for block in BLOCKS if block.kind == "session"]
+CONSOLES = [block for block in BLOCKS if block.kind == "console"]
+
+# --- What the expressions may name -----------------------------------------------------------------------------
+
+
+@dataclass
+class Packed:
+    """Bytes, and what a reader must find in them again."""
+
+    data: bytes
+    read: Callable[[bytes], Any]
+    fields: Any
+    kind: str
+
+
+def h(digits: str) -> bytes:
+    return bytes.fromhex(digits)
+
+
+def message(name: str, kind: int) -> Callable[..., Packed]:
+    # The names of the fields are the document's; their order is the layout's.
+    def pack(**fields) -> Packed:
+        values = tuple(fields.values())
+        return Packed(kiosk_messages.message(kind, *values), kiosk_messages.parse, (kind, values), name)
+
+    return pack
+
+
+def records_message(first_seq: int, *packed: Packed) -> Packed:
+    raw = [each.data for each in packed]
+    return Packed(
+        kiosk_messages.records_message(first_seq, raw), kiosk_messages.parse_records, (first_seq, raw), "RECORDS"
+    )
+
+
+def record(**fields) -> Packed:
+    buf = bytearray(records.RECORD_BYTES)
+    records.pack_record(buf, **fields)
+    kind = fields["kind_flags"] & 0x0F
+    return Packed(bytes(buf), records.unpack_record, tuple(fields.values()), f"record {kind}")
+
+
+def block_header(**fields) -> Packed:
+    buf = bytearray(records.BLOCK_HEADER_BYTES)
+    records.pack_block_header(buf, **fields)
+    return Packed(bytes(buf), records.unpack_block_header, tuple(fields.values()), "block header")
+
+
+def state_record(counter: int, **fields) -> Packed:
+    def read(data: bytes) -> tuple:
+        state = State()
+        return records.unpack_state(data, state), vars(state)
+
+    state = State()
+    assert vars(state).keys() == fields.keys()
+    vars(state).update(fields)
+    buf = bytearray(records.STATE_BYTES)
+    records.pack_state(buf, counter, state)
+    return Packed(bytes(buf), read, (counter, fields), "state")
+
+
+def link() -> Fragments:
+    return Fragments(kiosk_messages.MESSAGE_MAX_BYTES, kiosk_messages.MESSAGE_MAX_BYTES)
+
+
+def fragments(packed: Packed, size: int) -> list[bytes]:
+    pieces = list(kiosk_messages.fragments(link(), packed.data, size))
+    receiver = link()
+    lengths = [receiver.feed(piece, len(piece)) for piece in pieces]
+    assert lengths == [0] * (len(pieces) - 1) + [len(packed.data)]
+    assert receiver.inbox[: lengths[-1]] == packed.data
+    return pieces
+
+
+def advertisement(ident: bytes) -> Packed:
+    def read(data: bytes) -> bytes:
+        found = [-1]
+        assert wire.classify(data, len(data), found) == wire.BLUEZONE_ID
+        return data[found[0] : found[0] + keys.ID_BYTES]
+
+    return Packed(wire.advertisement(ident), read, ident, "advertisement")
+
+
+def classify(data: bytes) -> tuple[str, int | None]:
+    found = [None]
+    kind = wire.classify(data, len(data), found)
+    return {wire.OTHER: "OTHER", wire.BLUEZONE_ID: "BLUEZONE_ID", wire.BLUEZONE_PHONE: "BLUEZONE_PHONE"}[kind], found[0]
+
+
+def on_air(i: int, **fields) -> tuple[int, int] | None:
+    case = national_list.Case(0, PHONE_KEY, **fields)
+    first_day = keys.day_of(case.time_start)
+    wanted = list(keys.day_ids(PHONE_KEY, case.max))[i]
+    found = [slot for ident, slot in case_slots(case, {first_day}) if ident == wanted]
+    return (found[0].start_ms, found[0].end_ms) if found else None
+
+
+def id_at(daily_key: bytes, day: int, unix_s: int) -> bytes:
+    return keys.KeyChain(daily_key, day).id_at(unix_s)
+
+
+PHONE_KEY = h(json.loads((VECTORS / "infof.json").read_text())["base_id"])
+
+REQUESTS = {"HELLO": 1, "INFO": 2, "TIME": 3, "PULL": 4, "ACK": 5, "VERDICT": 6, "BYE": 7}
+MESSAGES = {
+    **REQUESTS,
+    **{f"ANSWER_{name}": kind | kiosk_messages.ANSWER for name, kind in REQUESTS.items()},
+    "ERROR": kiosk_messages.ERROR,
+    "GAP": kiosk_messages.GAP,
+}
+CONSTANTS = {
+    name: value
+    for module in (kiosk_messages, messages, records)
+    for name, value in vars(module).items()
+    if re.match(r"ERROR_|VERDICT_|AUTH_|INFO_|KIND_|FLAG_|STATE_PROV", name)
+}
+NAMES = {
+    **CONSTANTS,
+    **{name: getattr(keys, name) for name in ("day_of", "slot_of", "first_sub_key", "next_daily_key")},
+    **{name: getattr(wire, name) for name in ("uuid_bytes", "sync_scan_response", "short_code", "PHONE_SERVICE_UUID")},
+    **{name: getattr(kiosk_messages, name) for name in ("REQUEST_MAX_BYTES", "MESSAGE_MAX_BYTES")},
+    **{name: getattr(records, name) for name in ("RECORD_BYTES", "BLOCK_HEADER_BYTES")},
+    **{name: message(name, kind) for name, kind in MESSAGES.items()},
+    "RECORDS": records_message,
+    "PHONE_KEY": PHONE_KEY,
+    "phone_advertisement": phone_wire.phone_advertisement,
+    **{
+        each.__name__: each
+        for each in (h, record, block_header, state_record, fragments, advertisement, classify, on_air, id_at, bytes)
+    },
+}
+
+
+def named_examples() -> dict[str, Packed]:
+    """What the document gives a name: `NAME = expression`."""
+    found = {}
+    for example in EXAMPLES:
+        if match := re.match(r"([A-Z]+) = ", example.expression):
+            found[match[1]] = evaluate(example.expression[match.end() :])
+    return found
+
+
+def evaluate(expression: str) -> Any:
+    return eval(expression, {"__builtins__": {}}, NAMES)
+
+
+NAMES.update(named_examples())
+
+# --- Expressions -----------------------------------------------------------------------------------------------
+
+
+def value_of(example: Example) -> Any:
+    return evaluate(re.sub(r"^[A-Z]+ = ", "", example.expression))
+
+
+def from_hex(digits: str) -> bytes:
+    return bytes.fromhex("".join(digits.split()))
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: f"line{example.line}-{example.expression[:24]}")
+def test_example(example):
+    value = value_of(example)
+    if isinstance(value, Packed):
+        expected = from_hex(example.expected)
+        assert value.data == expected
+        assert value.read(expected) == value.fields
+    elif isinstance(value, bytes):
+        assert value == from_hex(example.expected)
+    elif isinstance(value, list):
+        assert value == [from_hex(piece) for piece in example.expected.split("|")]
+    elif isinstance(value, str):
+        assert value == example.expected
+    else:
+        assert value == ast.literal_eval(example.expected)
+
+
+def test_every_message_and_record_has_an_example():
+    shown = {value.kind for example in EXAMPLES if isinstance(value := value_of(example), Packed)}
+    assert shown >= MESSAGES.keys() | {"RECORDS", "block header", "state", "advertisement"}
+    kinds = {value for name, value in CONSTANTS.items() if name.startswith("KIND_")}
+    assert {f"record {kind}" for kind in kinds} == {name for name in shown if name.startswith("record")}
+
+
+def test_the_names_of_messages_are_complete():
+    requests = set(range(1, len(messages.REQUESTS.split(","))))
+    answers = {kiosk_messages.ANSWER | number for number in range(len(messages.ANSWERS.split(",")))}
+    assert set(MESSAGES.values()) == requests | answers
+    assert all(getattr(kiosk_messages, name) == kind for name, kind in REQUESTS.items())
+    assert kiosk_messages.RECORDS not in MESSAGES.values()
+
+
+def test_the_answer_to_a_second_kiosk():
+    (example,) = (each for each in EXAMPLES if "ERROR_BUSY" in each.expression)
+    assert from_hex(example.expected) == BUSY_FRAGMENT
+
+
+def test_only_known_kinds_of_blocks():
+    assert TEXT.count("```") == 2 * len(BLOCKS)
+    known = {"spec", "session", "console", "json", "text"}
+    assert {block.kind for block in BLOCKS} == known
+    files = {"data_trace.txt", "national_list.json", "version.json"}
+    answers = {f"bluezone {command} --json" for command in ("sync", "flash", "demo")}
+    assert {block.name for block in BLOCKS} == files | answers | {""}
+    assert all(bool(block.name) == (block.kind in ("json", "text")) for block in BLOCKS)
+
+
+# --- Tables ----------------------------------------------------------------------------------------------------
+
+
+def rows(table: str) -> list[list[str]]:
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.strip().splitlines()]
+
+
+def tables_of_places() -> list[tuple[int, list[list[str]]]]:
+    found = []
+    for match in re.finditer(r"^\| at \| bytes \|.*\n\|[-|]+\n((?:\|.*\n)+)", TEXT, re.MULTILINE):
+        found.append((TEXT.count("\n", 0, match.end()), rows(match[1])))
+    return found
+
+
+@pytest.mark.parametrize("table", tables_of_places(), ids=lambda table: f"line{table[0]}")
+def test_places_and_sizes_add_up_to_the_next_example(table):
+    line, fields = table
+    at = 0
+    for place, size, *_ in fields:
+        assert int(place) == at
+        at += int(size)
+    following = (value_of(example) for example in EXAMPLES if example.line > line)
+    data = next(value for value in following if isinstance(value, Packed | bytes))
+    assert at == len(data.data if isinstance(data, Packed) else data)
+
+
+@pytest.mark.parametrize(("name", "number"), [*CONSTANTS.items(), *MESSAGES.items(), ("RECORDS", 0x89)])
+def test_every_number_stands_beside_its_name(name, number):
+    if name == "AUTH_NONE":
+        return
+    found = [int(digits, 0) for digits in re.findall(rf"^\| (\w+) \| `{name}` \|", TEXT, re.MULTILINE)]
+    assert found == [number]
+
+
+@pytest.mark.parametrize("name", [name for name in MESSAGES if name != "ANSWER_INFO"])
+def test_sizes_of_fields_in_the_tables_of_messages(name):
+    (fields,) = re.findall(rf"^\| \w+ \| `{name}` \|(.*)\|$", TEXT, re.MULTILINE)
+    sizes = [int(size) for size in re.findall(r"\((\d)\)(?:,| \|| $|$)", fields.strip())]
+    (data,) = {
+        len(value.data) for example in EXAMPLES if isinstance(value := value_of(example), Packed) and value.kind == name
+    }
+    assert 1 + sum(sizes) == data
+
+
+def test_every_uuid_and_number_of_the_air_is_told():
+    for name in ("PHONE_SERVICE", "ID_CHARACTERISTIC", "SYNC_SERVICE", "SYNC_CONTROL", "SYNC_DATA"):
+        assert f"`{getattr(wire, f'{name}_UUID')}`" in TEXT
+
+
+def test_limits_of_a_session_are_those_of_the_code():
+    defaults = {
+        name: parameter.default // 1000
+        for name, parameter in inspect.signature(SyncSession).parameters.items()
+        if name.endswith("_ms")
+    }
+    assert defaults == {"consent_ms": 60, "idle_ms": 20, "session_ms": 300}
+    assert "| from the button to HELLO | 60 s |" in TEXT
+    assert "| without a request or progress | 20 s |" in TEXT
+    assert "| connection | 300 s |" in TEXT
+
+
+def test_sections_that_the_code_names_exist():
+    titles = set(re.findall(r"^#+ (.*)$", TEXT, re.MULTILINE))
+    named = set()
+    for folder in ("firmware", "boards", "host_tools"):
+        for path in (ROOT / folder).rglob("*.py"):
+            named |= set(re.findall(r'SPEC\.md, "([^"]+)"', path.read_text(encoding="utf-8")))
+    assert len(named) >= 4
+    assert named <= titles
+
+
+# --- Sessions --------------------------------------------------------------------------------------------------
+
+
+class ExampleLog:
+    """145, 146 and 147, of which 146 is damaged."""
+
+    oldest_seq, next_seq = 145, 148
+
+    def read(self, seq, buf, at):
+        packed = {145: NAMES["ENCOUNTER"], 147: NAMES["PHONE"]}.get(seq)
+        if packed is not None:
+            buf[at : at + records.RECORD_BYTES] = packed.data
+        return packed is not None
+
+
+class ExampleToken:
+    def info(self):
+        (example,) = (example for example in EXAMPLES if example.expression.startswith("ANSWER_INFO"))
+        return value_of(example).fields[1]
+
+    def set_time(self, unix_s, ms):
+        return -2
+
+    def set_watermark(self, seq):
+        pass
+
+    def show_verdict(self, code):
+        pass
+
+
+def answers(session: SyncSession) -> list[bytes]:
+    receiver = link()
+    buf = bytearray(64)
+    found = []
+    while length := session.next_fragment(buf, len(buf)):
+        # The counter goes through the whole session; here every answer begins anew.
+        receiver._in_next = buf[0] & 0x7F
+        whole = receiver.feed(buf, length)
+        if whole:
+            found.append(bytes(receiver.inbox[:whole]))
+        session.sent(length)
+    return found
+
+
+@pytest.mark.parametrize("conversation", SESSIONS, ids=lambda block: f"line{block.line}")
+def test_session(conversation):
+    session = SyncSession(ExampleLog(), ExampleToken())
+    session.connected()
+    kiosk = link()
+    said: list[bytes] = []
+    for now_ms, line in enumerate(without_remarks(conversation.text).splitlines()):
+        if line == "button":
+            session.open(0)
+        elif line == "hangs up":
+            assert session.tick(now_ms)
+        elif line.startswith("> "):
+            assert said == []
+            request = evaluate(line[2:])
+            data = request.data if isinstance(request, Packed) else request
+            for piece in kiosk_messages.fragments(kiosk, data, 64):
+                session.feed(piece, len(piece), now_ms)
+            said = answers(session)
+        else:
+            assert line.startswith("< ")
+            assert said.pop(0) == evaluate(line[2:]).data
+    assert said == []
+
+
+def test_every_error_of_a_session_is_shown():
+    shown = set(re.findall(r"ERROR_\w+", "".join(block.text for block in BLOCKS)))
+    assert shown == {name for name in CONSTANTS if name.startswith("ERROR_")}
+
+
+# --- Flash -----------------------------------------------------------------------------------------------------
+
+
+class Image:
+    """NOR flash in memory."""
+
+    block_bytes = 4096
+
+    def __init__(self, blocks: int) -> None:
+        self.data = bytearray(b"\xff" * blocks * self.block_bytes)
+
+    def read(self, offset, buf):
+        buf[:] = self.data[offset : offset + len(buf)]
+
+    def program(self, offset, data):
+        for i, byte in enumerate(data):
+            self.data[offset + i] &= byte
+
+    def erase(self, block):
+        begin = block * self.block_bytes
+        self.data[begin : begin + self.block_bytes] = b"\xff" * self.block_bytes
+
+
+def packed_example(kind: str) -> bytes:
+    return next(v.data for each in EXAMPLES if isinstance(v := value_of(each), Packed) and v.kind == kind)
+
+
+def test_a_log_laid_out_as_the_document_says_is_found():
+    image = Image(4)
+    begin = 3 * image.block_bytes  # the log's second block
+    image.program(begin, packed_example("block header"))
+    for place, raw in ((0, NAMES["ENCOUNTER"].data), (1, bytes(28)), (2, NAMES["PHONE"].data)):
+        image.program(begin + 32 + 28 * place, raw)
+    log = Log(image, 2, 2)
+    log.mount()
+    assert (log.oldest_seq, log.next_seq, log.capacity_records) == (145, 148, 290)
+    buf = bytearray(28)
+    for seq, expected in ((145, NAMES["ENCOUNTER"].data), (146, None), (147, NAMES["PHONE"].data)):
+        assert log.read(seq, buf, 0) == (expected is not None)
+        assert expected is None or buf == expected
+    assert log.append(*NAMES["PHONE"].fields) == 148
+    assert image.data[begin + 32 + 28 * 3 :][:28] == NAMES["PHONE"].data
+
+
+def test_a_state_laid_out_as_the_document_says_is_found_and_its_key_overwritten():
+    image = Image(2)
+    raw = packed_example("state")
+    image.program(80 * 5, raw)
+    store, state = StateStore(image, 0, 1), State()
+    assert store.load(state)
+    assert (state.boot, state.daily_key) == (7, PHONE_KEY)
+    state.daily_key = keys.next_daily_key(PHONE_KEY)
+    store.save(state)
+    assert image.data[80 * 5 : 80 * 6] == raw[:14] + bytes(32) + raw[46:]
+    assert image.data[80 * 6 + 14 :][:32] == state.daily_key
+    assert image.data[80 * 6 + 6 : 80 * 6 + 10] == bytes([43, 0, 0, 0])
+
+
+# --- Files and commands ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def example_files(tmp_path, monkeypatch):
+    for name in ("data_trace.txt", "national_list.json"):
+        (tmp_path / name).write_text(block(name))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_contact_log(example_files):
+    log = trace_log.load("data_trace.txt")
+    assert not log.rejected
+    lines = block("data_trace.txt").splitlines()
+    assert [f"{row.own_id.hex()}\t{row.peer_id.hex()}\t{row.rssi_dbm}\t{row.time_ms}" for row in log.sightings] == [
+        line.lower() for line in lines
+    ]
+    assert (VECTORS / "data_trace.txt").read_text().splitlines()[: len(lines)] == lines
+
+
+def test_list(example_files):
+    listed = national_list.load("national_list.json")
+    assert listed.cases == [national_list.Case(0, PHONE_KEY, 1596844800, 1596931200, 96)]
+    assert not listed.rejected
+
+
+def test_list_without_max(tmp_path):
+    path = tmp_path / "list.json"
+    path.write_text(block("national_list.json").replace(', "max": 96', ""))
+    assert national_list.load(path).cases[0].max == 96
+
+
+def same_but_for_more(shown: Any, actual: Any) -> bool:
+    """Equal, where "…" in a list stands for any number of further elements."""
+    if isinstance(shown, dict):
+        return shown.keys() == actual.keys() and all(same_but_for_more(shown[key], actual[key]) for key in shown)
+    if isinstance(shown, list) and "…" in shown:
+        at = shown.index("…")
+        after = len(shown) - at - 1
+        return shown[:at] == actual[:at] and shown[at + 1 :] == actual[len(actual) - after :]
+    return shown == actual
+
+
+@pytest.mark.parametrize("console", CONSOLES, ids=lambda block: f"line{block.line}")
+def test_command(console, example_files):
+    prompt, _, expected = console.text.partition("\n")
+    words = prompt.removeprefix("$ bluezone ").split()
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()):
+        status = cli.run(cli.build_app(), words)
+    shown = json.loads(expected)
+    assert same_but_for_more(shown, json.loads(out.getvalue()))
+    assert status == (2 if "error" in shown else 0)
+
+
+def test_every_command_has_an_example():
+    shown = {re.match(r"\$ bluezone (\w+)", block.text) for block in CONSOLES}
+    names = {match[1] for match in shown if match} | {
+        block.name.split()[1] for block in BLOCKS if block.name.startswith("bluezone")
+    }
+    assert names == set(cli_commands())
+
+
+def cli_commands() -> list[str]:
+    return [
+        command.name or getattr(command.callback, "__name__", "") for command in cli.build_app().registered_commands
+    ]
+
+
+class ExampleBoard:
+    """A board of which only the files count."""
+
+    def __init__(self) -> None:
+        self.content: dict[str, bytes] = {}
+        self.manifests: list[dict] = []
+
+    def manifest(self):
+        return {}
+
+    def write_manifest(self, manifest):
+        self.manifests.append(manifest)
+
+    def files(self, folder):
+        return {path: len(data) for path, data in self.content.items()}
+
+    def sha256(self, path):
+        return hashlib.sha256(self.content[path]).hexdigest()
+
+    def free_bytes(self):
+        return 1 << 20
+
+    def write(self, path, data):
+        self.content[path] = data
+
+
+def test_version_on_a_board(tmp_path):
+    shown = json.loads(block("version.json"))
+    built = []
+    for path in shown["files"]:
+        data = path.partition(".")[0].encode()
+        (tmp_path / path).write_bytes(data)
+        built.append(BuiltFile(path, hashlib.sha256(data).hexdigest(), len(data)))
+    hashes = "".join(file.sha256 for file in sorted(built))
+    assert shown["firmware"] == hashlib.sha256(hashes.encode()).hexdigest()[:12]
+    board: Any = ExampleBoard()
+    flash = Flash(shown["board"], "", lambda what, done, total: None)
+    flash._copy(board, tmp_path, built, Report(shown["board"], "", "", ""))
+    assert board.manifests == [{**shown, "state": "copying"}, shown]
+
+
+def shape(value: Any) -> Any:
+    """Keys and kinds of values; numbers are all alike."""
+    if isinstance(value, dict):
+        return {key: shape(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [shape(item) for item in value]
+    return float if type(value) is int else type(value)
+
+
+def wearer_result() -> WearerResult:
+    info = TokenInfo(h("0102030405060708"), (0, 1, 0), True, True, 2987, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    days = (verdict.DayExposure(date(2020, 8, 8), 0, 31, 16, 15),)
+    told = verdict.Verdict("exposed", days, (), verdict.load_rules().rules[0])
+    return WearerResult(info, SyncResult(info, 0, 2, 148), [], told, 1596873600)
+
+
+def test_answer_of_sync():
+    (shown,) = json.loads(block("bluezone sync --json"))["tokens"]
+    assert shown == serve.result_json(wearer_result())
+
+
+def test_answer_of_flash():
+    shown = json.loads(block("bluezone flash --json"))
+    assert shape(shown) == shape(Report("", "", "", "").as_dict())
+
+
+def test_answer_of_demo():
+    shown = json.loads(block("bluezone demo --json"))
+    scenario: Any = None
+    result = DemoResult(
+        scenario=scenario,
+        seed=1,
+        codes={"An": "EXKAVQ"},
+        results={"An": wearer_result()},
+        failures={},
+        near_minutes={"An": 95.0},
+        heard={},
+        pairs=[PairOutcome("An", "Bình", 95.0, True)],
+        false=0,
+        receptions=190_000,
+        trace="",
+        heaps={"An": (28_672, 40_960)},
+    )
+    actual = demo_view.as_dict(result, Path("build/demo/report.html"))
+    assert shape(shown) == shape(actual)
+    assert shown["wearers"] == actual["wearers"]
