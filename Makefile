@@ -15,7 +15,7 @@ help: ## this list
 
 # The environment is made anew when a lock file changes; a half-made one is never taken for whole (stamp last).
 STAMP := $(VENV)/.ready
-$(STAMP): requirements.lock requirements-stubs.lock pyproject.toml
+$(STAMP): requirements.lock requirements-stubs.lock requirements-stubs-circuitpython.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) -V 2>&1). Nothing was changed."; \
 	  echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
@@ -26,6 +26,8 @@ $(STAMP): requirements.lock requirements-stubs.lock pyproject.toml
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps \
 	  --target $(VENV)/stubs -r requirements-stubs.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps \
+	  --target $(VENV)/stubs-circuitpython -r requirements-stubs-circuitpython.lock
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -42,6 +44,8 @@ check: setup ## ruff and pyright over host, firmware and boards
 	@$(BIN)/ruff format --check .
 	@$(BIN)/pyright --warnings
 	@$(BIN)/pyright --warnings -p firmware/pyrightconfig.json
+	@$(BIN)/pyright --warnings -p firmware/pyrightconfig-circuitpython.json
+	@$(BIN)/pyright --warnings -p firmware/pyrightconfig-zephyr.json
 
 format: setup ## let ruff put the code in its one format
 	@$(BIN)/ruff check --fix .
@@ -76,6 +80,8 @@ lock: ## write the lock files anew from pyproject.toml (needs uv)
 	  --no-annotate --group dev pyproject.toml -o requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --no-annotate --no-deps --group stubs -o requirements-stubs.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --no-annotate --no-deps --group stubs-circuitpython -o requirements-stubs-circuitpython.lock
 
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) build .pytest_cache .ruff_cache .hypothesis

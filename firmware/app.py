@@ -7,11 +7,12 @@ import gc
 
 from tracing import button, patterns, records, wire
 from tracing.const import const
+from tracing.errors import TracingError
 from tracing.journal import Journal
 from tracing.keys import DAY_S, SLOT_S, KeyChain
 from tracing.log import Log
 from tracing.messages import INFO_CLOCK_SET, INFO_PROVISIONED
-from tracing.schedule import Schedule
+from tracing.schedule import LOW, STOP, Schedule
 from tracing.sightings import SightingRing
 from tracing.state import State, StateStore
 from tracing.sync import SyncSession
@@ -47,8 +48,9 @@ class Token:
         self.radio = board.make_radio(self.ring)
         self.radio.start()
         self.schedule = Schedule(
-            settings.RADIO_ADV_INTERVAL_US, settings.RADIO_SCAN_WINDOW_MS, settings.RADIO_SCAN_PERIOD_MS
-        )
+            settings.RADIO_ADV_INTERVAL_US, settings.RADIO_SCAN_WINDOW_MS, settings.RADIO_SCAN_PERIOD_MS,
+            settings.BATTERY_LOW_MV, settings.BATTERY_STOP_MV,
+        )  # fmt: skip
         self.log = Log(board.store, _STATE_BLOCKS, settings.LOG_BLOCKS)
         self.state = State()
         self.journal = Journal(self.ring, self.log, self.clock, self.state)
@@ -89,14 +91,17 @@ class Token:
         """Work until the power ends.
 
         Raises:
-            RadioError: the radio needs a reset of the board. What the table holds has been logged.
+            TracingError: the board needs a reset. What the table holds has been logged.
         """
-        self.start()
         try:
+            self.start()
             while True:
                 self.step()
+        except TracingError:
+            self.board.indicator.show(patterns.ERROR)
+            raise
         finally:
-            self.journal.close(self.clock.now())
+            self.journal.settle(self.clock.now(), 0)
 
     def step(self):
         """One round: whatever is due, then sleep until the next thing is."""
@@ -107,7 +112,9 @@ class Token:
         if self.radio.kiosk >= 0 or self.visit.handle >= 0:
             self._serve_kiosk()
         elif self.session.is_open:
-            self._watch_session()
+            if self.session.tick(self.clock.uptime_ms()):
+                self.board.indicator.show(patterns.OFF)
+                self._advertise_anew()
         elif self._may_read_phone():
             self._read_phone()
         if self._ms_to_window() <= 0:
@@ -126,13 +133,15 @@ class Token:
         elif gesture == button.LONG:
             self.open_sync()
         elif gesture == button.ASK_OFF:
+            self.session.consent_until = None  # the same press has opened it on the way
+            self._advertise_anew()
             show(patterns.ASK_OFF)
         elif gesture == button.OFF:
             self._switch_off()
 
     def _condition(self):
         # What the wearer should know now, the most urgent first.
-        if self.board.power.battery_mv() < self.board.settings.BATTERY_LOW_MV:
+        if self.schedule.level >= LOW or self.board.power.battery_mv() < self.board.settings.BATTERY_LOW_MV:
             return patterns.LOW_BATTERY
         if not self.clock.is_set:
             return patterns.CLOCK_UNSET
@@ -142,7 +151,7 @@ class Token:
         return patterns.ALIVE
 
     def _switch_off(self):
-        self.journal.close(self.clock.now())
+        self.journal.settle(self.clock.now(), 0)
         self.radio.stop()
         self._save_time(self.clock.now())
         self.board.indicator.show(patterns.GOODBYE)
@@ -160,12 +169,8 @@ class Token:
         self._advertisement = wire.advertisement(bluezone_id)
         self._slot = now_s // SLOT_S
         self._advertise()
-        self._remember(now_s)
-
-    def _remember(self, now_s):
         # A new day's key replaces the old one in flash, and the time known is never far behind.
-        state = self.state
-        if state.key_day != self.keys.day or now_s - state.last_time_s >= _SAVE_TIME_EVERY_S:
+        if self.state.key_day != self.keys.day or now_s - self.state.last_time_s >= _SAVE_TIME_EVERY_S:
             self._save_time(now_s)
 
     def _save_time(self, now_s):
@@ -205,9 +210,15 @@ class Token:
             return  # the wearer waits: the minute of listening that a sync costs is the lesser evil
         self._window_s = self.clock.now()
         self.radio.pause()  # its own advertisements would blank a part of the window
-        if self.radio.scan(self.schedule.window_ms, self.schedule.scan_interval_us(), self._drain):
-            self._progressed(_LISTENED)
+        if self.schedule.note_battery(self.board.power.battery_mv()) == STOP:
+            self._switch_off()  # while there is enough left to close the log
+        heard = self.journal.encounters
+        heard.heard = 0
+        complete = self.radio.scan(self.schedule.window_ms, self.schedule.scan_interval_us(), self._drain)
         self._drain()
+        if complete:
+            self.schedule.note_window(heard.heard)
+            self._progressed(_LISTENED)
         gc.collect()  # at a quiet moment, and often: the heap never fragments far
         self.board.indicator.show(self._condition())
 
@@ -241,22 +252,20 @@ class Token:
         self.radio.pause()
         self._advertise()
 
-    def _watch_session(self):
-        if self.session.tick(self.clock.uptime_ms()):
-            self._advertise_anew()
-
     def _serve_kiosk(self):
         if self.visit.serve(self.clock.uptime_ms() + self._ms_to_slot_end()):
-            if self.visit.handle >= 0:
-                self.board.indicator.show(patterns.SYNCING)
-            else:
+            show = self.board.indicator.show
+            if self.visit.handle < 0:
+                show(patterns.SYNC_MODE if self.session.is_open else patterns.OFF)
                 self._advertise_anew()
+            elif self.session.is_open:  # else it is somebody whom the wearer has not asked for
+                show(patterns.SYNCING)
 
     # What the session asks of the token.
 
     def info(self):
         """The fields of the INFO answer."""
-        self.journal.close(self.clock.now())
+        self.journal.settle(self.clock.now(), 0)
         state = self.state
         log = self.log
         flags = (INFO_CLOCK_SET if self.clock.is_set else 0) | (
@@ -284,6 +293,7 @@ class Token:
         self.state.watermark = seq
         self.state.last_sync_s = self.clock.now()
         self.state_store.save(self.state)
+        self.board.indicator.show(patterns.DONE)
 
     def show_verdict(self, code):
         """The kiosk's verdict, in light."""

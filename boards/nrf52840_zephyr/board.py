@@ -17,7 +17,7 @@ from adapters.clock import Clock
 from adapters.radio import Radio
 from adapters.store import PartitionStore
 from micropython import const
-from zephyr import FlashArea
+from zephyr import FlashArea  # pyright: ignore[reportMissingImports]
 
 from tracing.errors import RadioError, StoreError
 from tracing.patterns import Player

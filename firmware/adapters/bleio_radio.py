@@ -40,7 +40,6 @@ class BleioRadio(BleioConnections):
 
     def __init__(self, ring, wait, before_block=_nothing):
         super().__init__(ring, wait, before_block)
-        self._address = b""
         self._scan_failures = self._advertise_failures = 0
 
     def start(self):
@@ -75,13 +74,9 @@ class BleioRadio(BleioConnections):
         fresh[5] |= 0xC0  # little-endian: the two highest bits mark a static random address
         try:
             self._adapter.address = _bleio.Address(bytes(fresh), _bleio.Address.RANDOM_STATIC)
-            address = bytes(self._adapter.address.address_bytes)
+            return self._adapter.address.address_bytes == fresh
         except REFUSALS:
             return False
-        if address != fresh or address == self._address:
-            return False
-        self._address = address
-        return True
 
     # --- The air ---------------------------------------------------------------------------------------------
 

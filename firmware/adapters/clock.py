@@ -3,7 +3,7 @@
 try:
     from time import ticks_diff, ticks_ms
 except ImportError:
-    from adapters.supervisor_ticks import ticks_diff, ticks_ms
+    from adapters.supervisor_ticks import ticks_diff, ticks_ms  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class Clock:

@@ -165,11 +165,6 @@ class Connections(Cures):
             self.disconnect(oldest)
         return True
 
-    def _send_guests_away(self):
-        for handle in self._peers:
-            if handle != _NONE and handle != self.kiosk:
-                self.disconnect(handle)
-
     def read_phone_id(self, address_type, address, limit_ms):
         """Connect to an iPhone, read its BluezoneID, disconnect.
 

@@ -1,5 +1,8 @@
 """What every radio does when it refuses, falls silent or keeps its address: try again, restart, ask for a reset."""
 
+# The methods that the radio gives are not declared here: each declaration would cost RAM.
+# pyright: reportAttributeAccessIssue=false
+
 from micropython import const
 
 from tracing.errors import RadioError
@@ -20,6 +23,9 @@ def never():  # type: () -> bool
 class Cures:
     """The part of a radio that keeps it alive.
 
+    The radio gives `change_identity(bluezone_id)`, which calls `_renew_address`; `_take_address()`, which tries a fresh
+    address and returns whether the radio has it; and `_power_cycle()`, off and on: nothing is connected or on the air.
+
     Args:
         ring: sightings.SightingRing; its `heard` tells whether the radio hears anything.
         wait: `wait(ms, woken)` of the power port: sleeps up to `ms`, less when `woken()` turns true.
@@ -37,18 +43,6 @@ class Cures:
         self._silent_most = _SILENT_WINDOWS
         self.faults = 0
         self.restarts = 0
-
-    def change_identity(self, bluezone_id):
-        """Put a fresh address and the id that belongs to it in place, while nothing is on the air."""
-        raise NotImplementedError
-
-    def _take_address(self):
-        # Tries a fresh address; returns whether the radio has it.
-        raise NotImplementedError
-
-    def _power_cycle(self):
-        # Off and on: nothing is connected, nothing on the air.
-        raise NotImplementedError
 
     def restart(self):
         """Switch the radio off and on: connections end, the id stays under a new address, nothing is on the air.

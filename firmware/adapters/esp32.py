@@ -23,7 +23,7 @@ _RTC_MEMORY_BYTES = 2048
 _RTC_HEAD = "<HHI"  # magic, length, CRC-32 of the data
 _RTC_HEAD_BYTES = 8
 _RTC_MAGIC = 0xB25A
-_WATCHDOG_MS = 120_000  # three scan periods: fed once in each that really worked
+_WATCHDOG_MS = 600_000  # longer than a whole sync, and than all cures of the radio take together
 _STEP_MS = 20  # how late an event may be noticed; FreeRTOS sleeps in between
 
 

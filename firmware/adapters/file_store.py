@@ -128,6 +128,7 @@ class FileStore:
             StoreError: the file cannot be written, or no such block.
         """
         self._place(block * _BLOCK_BYTES, 1)
+        self._blank_stale()  # older copies first: the block must not become what it was before
         self._give_up(block)
         self._blank_stale()
 

@@ -60,7 +60,9 @@ class Radio(Connections):
             RadioError: the radio keeps its old address, restarts or not; nothing may be advertised.
         """
         self.stop()
-        self._send_guests_away()
+        for handle in self._peers:
+            if handle >= 0 and handle != self.kiosk:
+                self.disconnect(handle)
         self._identity = bluezone_id
         self._renew_address()
         self._ble.gatts_write(self._id_value, bluezone_id)
@@ -118,27 +120,23 @@ class Radio(Connections):
         Raises:
             RadioError: scans have failed again and again, restarts or not.
         """
-        if not self._scan(duration_ms, interval_us, drain):
+        self._scan_done = False
+        try:
+            self._ble.gap_scan(duration_ms, interval_us, interval_us, False)
+            left_ms = duration_ms + _LATE_MS
+        except OSError:
+            left_ms = 0
+        deadline = ticks_add(ticks_ms(), left_ms)
+        while left_ms > 0 and not self._scan_done:
+            self.wait(left_ms)
+            drain()
+            left_ms = ticks_diff(deadline, ticks_ms())
+        if not self._scan_done:
             self.stop()
             self._scan_failures = self._failed(self._scan_failures)
             return False
         self._scan_failures = 0
         self._judge_silence()
-        return True
-
-    def _scan(self, duration_ms, interval_us, drain):
-        self._scan_done = False
-        try:
-            self._ble.gap_scan(duration_ms, interval_us, interval_us, False)
-        except OSError:
-            return False
-        deadline = ticks_add(ticks_ms(), duration_ms + _LATE_MS)
-        while not self._scan_done:
-            left_ms = ticks_diff(deadline, ticks_ms())
-            if left_ms <= 0:
-                return False
-            self.wait(left_ms)
-            drain()
         return True
 
     def _power_cycle(self):

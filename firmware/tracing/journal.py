@@ -62,19 +62,12 @@ class Journal:
             if ident:
                 self._write(self.encounters.note(ident, rssi_dbm, window_s, flags))
 
-    def settle(self, now_s):
-        """Write the encounters that are over."""
-        self._flush(now_s - _SILENT_S)
-
-    def close(self, now_s):
-        """Write every encounter, over or not: those who are still there begin a new one."""
-        self._flush(now_s)
-
-    def _flush(self, silent_since_s):
-        encounter = self.encounters.pop(silent_since_s)
+    def settle(self, now_s, silent_s=_SILENT_S):
+        """Write the encounters that are over: not heard for `silent_s`. With 0 all; who is still there begins anew."""
+        encounter = self.encounters.pop(now_s - silent_s)
         while encounter:
             self._write(encounter)
-            encounter = self.encounters.pop(silent_since_s)
+            encounter = self.encounters.pop(now_s - silent_s)
 
     def _write(self, encounter):
         if encounter:

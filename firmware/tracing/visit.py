@@ -43,7 +43,12 @@ class Visit:
         radio = self._radio
         session = self._session
         if radio.intruder >= 0:
-            self._turn_away(radio.intruder)
+            try:
+                radio.notify(radio.intruder, BUSY_FRAGMENT)
+                radio.wait(_HANG_UP_MS)
+            except OSError:
+                pass
+            radio.disconnect(radio.intruder)
             radio.intruder = -1
         changed = self._follow()
         if self.handle < 0:
@@ -92,11 +97,3 @@ class Visit:
                 return
             patience -= 1
             radio.wait(_NO_ROOM_MS)
-
-    def _turn_away(self, handle):
-        try:
-            self._radio.notify(handle, BUSY_FRAGMENT)
-            self._radio.wait(_HANG_UP_MS)
-        except OSError:
-            pass
-        self._radio.disconnect(handle)

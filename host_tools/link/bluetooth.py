@@ -76,7 +76,10 @@ class BleakTransport:
     @property
     def mtu_payload(self) -> int:
         """What fits into one write."""
-        return self._client.mtu_size - _ATT_HEADER_BYTES
+        try:
+            return self._client.mtu_size - _ATT_HEADER_BYTES
+        except BleakError as error:
+            raise LinkLost from error
 
     async def write(self, fragment: bytes) -> None:
         """Send one fragment and wait until the token has it."""

@@ -120,6 +120,12 @@ class VirtualBoard(asyncio.Protocol):
         """The process is about to start: time waits for it from now on."""
         self._loop().boards.append(self)
 
+    def replace(self, before: "VirtualBoard") -> None:
+        """The same hardware starts anew: what is wrong with it stays, and randomness goes on."""
+        self.faults = before.faults
+        self._random = before._random
+        self.controller.random = before.controller.random
+
     def attach(self, transport: asyncio.Transport) -> None:
         """The process has said hello: answer."""
         self._transport = transport

@@ -254,7 +254,7 @@ class Office:
         finally:
             sys.modules["time"] = real
         app = _load("soak_app", ROOT / "firmware/app.py")
-        app.gc = types.SimpleNamespace(collect=lambda: None)  # CPython's would take most of the time
+        vars(app)["gc"] = types.SimpleNamespace(collect=lambda: None)  # CPython's would take most of the time
         return app, clock.Clock
 
     # --- People --------------------------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ class World:
         battery_mv = self.scenario.person(name).battery_mv
         board = VirtualBoard(name, self.air, number, lambda: battery_mv)
         if name in self.boards:
-            board.faults = self.boards[name].faults  # of the hardware
+            board.replace(self.boards[name])
         board.on_reset = lambda reason: self._reset(board, reason)
         self.boards[name] = board
         flash = self.folder / f"token-{number}.flash"

@@ -105,7 +105,7 @@ class Connection:
 
     def disconnect(self) -> None:
         """Begins to disconnect; returns at once."""
-        if self.connected:
+        if self.connected and not self._chip.keeps_connections:
             self._chip.spawn(self.link.disconnect())
 
     def discover_remote_services(self, service_uuids_whitelist: Iterable[UUID]) -> tuple["RemoteService", ...]:
@@ -358,7 +358,7 @@ class Chip:
 
     Attributes:
         fiber: the program that runs on the board; its calls block.
-        refuses_addresses, refuses_scans: faults.
+        refuses_addresses, refuses_scans, keeps_connections: faults.
     """
 
     def __init__(self, name: str, air: Air, number: int) -> None:
@@ -367,7 +367,7 @@ class Chip:
         self.adapter = Adapter(self)
         self.connections: dict[int, Connection] = {}
         self.unpublished: list[Service] = []
-        self.refuses_addresses = self.refuses_scans = False
+        self.refuses_addresses = self.refuses_scans = self.keeps_connections = False
         self.fiber: Fiber
         self._tasks: set[asyncio.Task] = set()
         self.device.on("connection", self._connected)

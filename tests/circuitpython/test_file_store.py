@@ -1,5 +1,6 @@
 """The file store: NOR semantics, and power that dies at every single operation of the flash underneath."""
 
+import itertools
 import random
 from collections.abc import Callable
 from typing import Any
@@ -37,22 +38,25 @@ class Flash:
         self._offset = 0
         self.steps = 0
         self.steps_left: int | None = None
-        self.fails = False
+        self._torn = True
 
     def _outside(self) -> bytes:
         return bytes(self.image[: self._at] + self.image[self._at + self._file_bytes :])
 
-    def restart(self, steps_left: int | None = None) -> "Flash":
-        """Power is back; it dies again after `steps_left` steps."""
+    def restart(self, steps_left: int | None = None, torn: bool = True) -> "Flash":
+        """Power is back; it dies again after `steps_left` steps, in the middle of the next one or before it."""
         assert self._outside() == self._foreign
         self._cached = -1
         self.steps = 0
         self.steps_left = steps_left
+        self._torn = torn
         return self
 
     def _step(self, begin: int, data: bytes) -> None:
         self.steps += 1
         if self.steps_left is not None and self.steps > self.steps_left:
+            if not self._torn:
+                raise PowerCut
             half = len(data) // 2
             self.image[begin : begin + half] = data[:half]
             # The rest of a half-erased or half-programmed sector is anything.
@@ -64,8 +68,6 @@ class Flash:
 
     def sync(self) -> None:
         """os.sync: what is cached goes to the chip."""
-        if self.fails:
-            raise OSError(5)
         if self._cached >= 0 and self._cache != self.image[self._cached : self._cached + SECTOR]:
             self._step(self._cached, b"\xff" * SECTOR)
             for page in range(0, SECTOR, LBA):
@@ -222,14 +224,14 @@ def test_power_may_be_lost_while_it_recovers(file_store: Any, make_flash: Any) -
     flash = make_flash()
     store = file_store.FileStore(flash, flash.sync, BLOCKS)
     store.program(5, b"one")
-    flash.restart(25)  # of 36: the new copy is written, the old one half blanked
+    flash.restart(14)  # of 18: the new copy is written, the old one half blanked
     with pytest.raises(PowerCut):
         store.program(5, bytes(3))
-    for cut_after in range(3):
+    for cut_after in range(2):
         flash.restart(cut_after)
         with pytest.raises(PowerCut):
             file_store.FileStore(flash, flash.sync, BLOCKS)
-    assert file_store.FileStore(flash.restart(), flash.sync, BLOCKS).repaired == 1
+    file_store.FileStore(flash.restart(), flash.sync, BLOCKS)
     store = file_store.FileStore(flash.restart(), flash.sync, BLOCKS)
     assert store.repaired == 0
     assert contents(store)[0][5:8] == bytes(3)
@@ -279,29 +281,83 @@ def test_slots_take_turns(file_store: Any, make_flash: Any) -> None:
     assert max(used.count(offset) for offset in used) == 2
 
 
-def test_a_failing_flash_loses_nothing_and_nothing_comes_back(file_store: Any, make_flash: Any) -> None:
+def test_of_two_sound_copies_the_younger_counts(file_store: Any, make_flash: Any) -> None:
+    """Wherever the slots lie: power is lost just when the new copy is written and the old one not yet touched."""
+    flash = make_flash(5)  # a slot's first sectors lie in one sector of the flash, so that nine steps write it
+    store = file_store.FileStore(flash, flash.sync, BLOCKS)
+    for turn in range(8):
+        store.program(turn * 4, b"old")
+        flash.restart(9, torn=False)
+        with pytest.raises(PowerCut):
+            store.program(turn * 4 + 100, b"new")
+        store = file_store.FileStore(flash.restart(), flash.sync, BLOCKS)
+        assert contents(store)[0][turn * 4 : turn * 4 + 3] == b"old"
+        assert contents(store)[0][turn * 4 + 100 : turn * 4 + 103] == b"new"
+        assert store.repaired == 1
+
+
+def fail_at(flash: Flash, numbers: set[int]) -> None:
+    """Let some of the next writes fail, counted from 1. Each operation has two: of the new copy, and over the old."""
+    calls: list[int] = []
+    write = flash.write
+
+    def failing(data) -> int:
+        calls.append(1)
+        if len(calls) in numbers:
+            raise OSError(5)
+        return write(data)
+
+    flash.write = failing
+
+
+def test_a_forgotten_copy_does_not_come_back(file_store: Any, make_flash: Any) -> None:
+    """The old copy could not be blanked; then the block is erased, with power lost at any step."""
+    for cut_after in itertools.count():
+        flash = make_flash()
+        store = file_store.FileStore(flash, flash.sync, BLOCKS)
+        for turn in range(4):  # so that the old copy has a higher place than the new one
+            store.program(turn * 8 + 900, b"turn")
+        store.program(0, b"old")
+        fail_at(flash, {2})
+        with pytest.raises(StoreError):
+            store.program(3, b"new")
+        flash.restart(cut_after, torn=False)
+        try:
+            store.erase(0)
+        except PowerCut:
+            found = contents(file_store.FileStore(flash.restart(), flash.sync, BLOCKS))[0][:6]
+            assert found in (b"oldnew", b"\xff" * 6)
+        else:
+            assert contents(file_store.FileStore(flash.restart(), flash.sync, BLOCKS))[0] == b"\xff" * 3584
+            assert cut_after >= 18  # two slots were blanked
+            return
+
+
+def test_a_flash_that_fails_for_a_while_is_written_again(file_store: Any, make_flash: Any) -> None:
+    flash = make_flash()
+    store = file_store.FileStore(flash, flash.sync, BLOCKS)
+    for block in range(BLOCKS):
+        store.program(block * 3584, b"old")
+    fail_at(flash, {2, 4})
+    for _ in range(2):
+        with pytest.raises(StoreError):
+            store.program(3, b"new")
+    store.program(6, b"end")
+    assert [block[:9] for block in contents(store)] == [b"oldnewend", b"old" + b"\xff" * 6, b"old" + b"\xff" * 6]
+
+
+def test_a_flash_that_does_not_keep_what_is_written_is_noticed(file_store: Any, make_flash: Any) -> None:
     flash = make_flash()
     store = file_store.FileStore(flash, flash.sync, BLOCKS)
     store.program(0, b"old")
-    sync = flash.sync
-    calls = []
-
-    def fails_at_the_second() -> None:
-        calls.append(1)
-        if len(calls) == 2:
-            raise OSError(5)
-        sync()
-
-    store._sync = fails_at_the_second
-    with pytest.raises(StoreError):
-        store.program(3, b"new")  # it is written, but its old copy could not be blanked
-    store._sync = sync
-    store.erase(0)
-    flash.restart()
-    assert contents(file_store.FileStore(flash, flash.sync, BLOCKS))[0] == b"\xff" * 3584
-    flash.fails = True
-    with pytest.raises(StoreError):
-        store.program(0, b"x")
+    write = flash.write
+    flash.write = lambda data: len(data)
+    with pytest.raises(StoreError, match="keep"):
+        store.program(3, b"new")
+    flash.write = write
+    assert contents(store)[0][:6] == b"old" + b"\xff" * 3
+    store.program(3, b"new")
+    assert contents(file_store.FileStore(flash.restart(), flash.sync, BLOCKS))[0][:6] == b"oldnew"
 
 
 def test_the_file_is_made_in_full(file_store: Any, tmp_path: Any) -> None:

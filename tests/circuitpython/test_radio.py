@@ -386,7 +386,7 @@ def test_two_visits_in_a_row_have_two_handles_and_share_no_request(live: Any) ->
     at_bench(live, story)
 
 
-async def iphone(bench: Bench, phone_class: type[IPhone] = IPhone) -> IPhone:
+async def iphone(bench: Bench, phone_class: type[IPhone] = IPhone) -> Any:
     phone = phone_class(
         "Lan", bench.room.air, 1, bytes(32), START_S, lambda: START_S + asyncio.get_running_loop().time()
     )
@@ -418,22 +418,69 @@ def test_an_iphone_is_read_while_the_token_stays_on_the_air(live: Any) -> None:
     at_bench(live, story)
 
 
-def test_what_a_phone_writes_while_it_is_read_opens_no_session(live: Any) -> None:
+def test_nobody_can_connect_while_the_token_waits_for_a_phone(live: Any) -> None:
+    async def story(bench: Bench) -> None:
+        phone = await iphone(bench)
+        phone.stop()
+        kiosk = await bench.central("kiosk", 2)
+        reading = asyncio.create_task(bench.run(read_phone(bench, phone)))
+        await asyncio.sleep(0.5)
+        with pytest.raises(BaseBumbleError):
+            await kiosk.connect(bench.chip.controller.random_address, timeout=3)
+        assert await reading == b""
+        waiting = asyncio.create_task(bench.wait_ms(5000))
+        await kiosk.connect(bench.chip.controller.random_address, timeout=3)
+        await waiting
+
+    at_bench(live, story)
+
+
+@pytest.mark.parametrize("stays", [False, True])
+def test_a_phone_that_is_read_is_never_taken_for_a_kiosk(live: Any, stays: bool) -> None:
+    """Whatever it writes meanwhile, and even when it does not let go of the connection."""
+
     class Intruder(IPhone):
+        wrote = False
+
         def _connected(self, connection) -> None:
             super()._connected(connection)
             self._spawn(self._write(connection))
 
         async def _write(self, connection) -> None:
-            control = await characteristic(Peer(connection), wire.SYNC_CONTROL_UUID)
-            await control.write_value(b"hello", with_response=True)
+            server = bench_of[0].chip.device.gatt_server
+            control = next(found for found in server.attributes if found.type == UUID(wire.SYNC_CONTROL_UUID))
+            await connection.gatt_client.write_value(control.handle, b"hello", with_response=True)
+            self.wrote = True
+
+    bench_of: list[Bench] = []
 
     async def story(bench: Bench) -> None:
+        bench_of.append(bench)
         phone = await iphone(bench, Intruder)
+        bench.chip.keeps_connections = stays
         assert await bench.run(read_phone(bench, phone)) == phone.own_id
+        assert phone.wrote
         await bench.wait_ms(2000)
+        assert bool(bench.chip.connections) == stays
+        assert not bench.radio.is_connected()
         assert bench.radio.kiosk == -1
         assert bench.radio.take_fragment() is None
+        assert bench.is_connectable
+        guest = await bench.central("guest", 2)
+        connecting = asyncio.create_task(guest.connect(bench.chip.controller.random_address, timeout=5))
+        await bench.wait_ms(2000)
+        await connecting
+        assert bench.radio.is_connected()
+        assert bench.radio.kiosk == -1
+        bench.chip.keeps_connections = False
+        await bench.run(lambda: bench.radio.change_identity(ID_B))  # sends the guest away
+        bench.chip.keeps_connections = stays
+        if stays:
+            assert await bench.run(read_phone(bench, phone)) == b""  # one at a time
+            bench.chip.keeps_connections = False
+            bench.chip.drop_links()
+            await asyncio.sleep(1)
+        assert await bench.run(read_phone(bench, phone)) == phone.own_id
 
     at_bench(live, story)
 

@@ -83,7 +83,7 @@ def hour(seed, forge):
         journal.drain(window_s, window_s // 900)
         journal.settle(window_s)
         most = max(most, len(journal.encounters))
-    journal.close(START_S + at_ms // 1000 + 1)
+    journal.settle(START_S + at_ms // 1000, 0)
     return log, journal, most
 
 

@@ -19,7 +19,7 @@ PRODUCT = {
 # Who else may take bytes apart, and why.
 LINE_TO_THE_VM = "the simulator's own line between host and VM"
 EXCEPTIONS = {
-    "firmware/adapters/file_store.py": "the journal of a sector under CircuitPython, which knows nothing of what the sector holds",
+    "firmware/adapters/file_store.py": "slots of a file under CircuitPython, which know nothing of what they hold",
     "boards/virtual/board.py": LINE_TO_THE_VM,
     "boards/virtual/bluetooth.py": LINE_TO_THE_VM,
     "boards/virtual/lockstep.py": LINE_TO_THE_VM,

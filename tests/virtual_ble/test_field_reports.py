@@ -16,9 +16,11 @@ import types
 from pathlib import Path
 
 import pytest
+from bleak.exc import BleakError
 from bumble import hci
 from bumble.core import UUID, BaseBumbleError
 from bumble.device import Peer
+from token_log import read_log
 
 from host_tools.link import bluetooth
 from host_tools.link.adapter import virtual
@@ -27,11 +29,10 @@ from host_tools.simulation import board as virtual_board
 from host_tools.simulation import clock, processes
 from host_tools.simulation.board import GATTS_WRITE, VirtualBoard, make_device
 from host_tools.simulation.controller import VirtualController
-from host_tools.simulation.flash import flash_blocks, open_flash
 from host_tools.simulation.propagation import stream
 from host_tools.simulation.world import World
 from host_tools.storage.store import Store
-from tracing import keys, log, phone_wire, records, wire
+from tracing import keys, phone_wire, wire
 from tracing.sightings import SightingRing
 
 pytestmark = pytest.mark.vm
@@ -88,16 +89,9 @@ def operations(monkeypatch):
 
 def logged(world, name):
     """The records in a token's flash: id → [(start in s of the scenario, duration in s)]."""
-    path = world.folder / f"token-{world.boards[name].controller.number}.flash"
-    book = log.Log(open_flash(path), 2, flash_blocks() - 2)
-    book.mount()
-    buf = bytearray(records.RECORD_BYTES)
     found: dict[bytes, list[tuple[int, int]]] = {}
-    for seq in range(book.oldest_seq, book.next_seq):
-        if book.read(seq, buf, 0):
-            record = records.unpack_record(buf)
-            assert record is not None
-            found.setdefault(record[-1], []).append((record[2] - world.scenario.start_s, record[3]))
+    for record in read_log(world, name):
+        found.setdefault(record[-1], []).append((record[2] - world.scenario.start_s, record[3]))
     return found
 
 
@@ -168,7 +162,7 @@ def test_15538_the_radio_is_quiet_when_it_is_switched_off(live, operations):
         if (op, payload) == (ACTIVE, b"\0")
     ]
     assert starts == 1 + len(offs) >= 3
-    assert all(on_air == [False, False] for on_air in offs)
+    assert set(offs) == {(False, False)}
 
 
 def test_micropython_lib_982_865_an_exception_in_the_handler_does_not_end_scanning(live):
@@ -384,6 +378,7 @@ def test_circuitpython_8995_malformed_advertisements(live):
                     for board in world.boards.values():
                         board._report(hci.Address(random.randbytes(6)), 0, 127, payload())
             await asyncio.sleep(0.025)
+        await asyncio.sleep(200)
         return heard, slots_heard(world, "An", "Bình"), logged(world, "An"), list(keys.day_ids(world.base_id("Bình")))
 
     heard, slots, found, ids = live(job)
@@ -607,7 +602,7 @@ def test_a_held_session_ends_when_the_wearer_presses_again(live, tmp_path):
             world.boards["An"].press()
             await asyncio.sleep(3.0)
             result = await sync(world, tmp_path, press=False)
-            with pytest.raises(LinkLost):
+            with pytest.raises((LinkLost, BleakError)):
                 await holding
         return result.info.serial
 
