@@ -25,7 +25,7 @@ from tracing.patterns import Player
 _BLOCK_BYTES = const(4096)
 _EVENT_RING_BYTES = const(4096)
 _ENOMEM = const(12)
-_WATCHDOG_MS = const(120_000)  # three scan periods: fed once in each that really worked
+_WATCHDOG_MS = const(600_000)  # longer than a whole sync, and than all cures of the radio take together
 _STEP_MS = const(20)
 _NOT_MEASURED_MV = const(0xFFFF)  # not every build of this port has an ADC
 

@@ -25,7 +25,7 @@ from tracing.patterns import Player
 _IDLE_STEP_MS = const(100)  # how late a phone's or a kiosk's arrival may be noticed
 _BRISK_STEP_MS = const(10)  # while somebody is connected or the button is down
 _KEY_SCAN_S = 0.02
-_WATCHDOG_S = const(120)  # three scan periods: fed once in each that really worked
+_WATCHDOG_S = const(600)  # longer than a whole sync, and than all cures of the radio take together
 _FULL_SCALE = const(65535)
 _OFF_AT = const(2)  # place in sleep memory, which outlives a reset; safemode.py has the two before it
 _OFF_MARK = const(0x0F)
