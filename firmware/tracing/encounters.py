@@ -1,8 +1,10 @@
 """Sightings of one id become one encounter, in a table of fixed size that a flood of forged ids cannot take over.
 
 An id is admitted when it has been heard in two scan windows. Until then it is a newcomer, a few bytes in a waiting
-room: an attacker who sends a new id with every packet never gets further, and nothing of it reaches the flash. The
-price: an id heard in one window only, so mostly an encounter shorter than one scan period, is not logged.
+room: an attacker who sends a new id with every packet gets no further. A few ids are admitted in their first window all
+the same, sixteen an hour: enough for a quiet place, where nothing is lost then, and too few for a flood to fill the flash
+with. The price in a crowd: an id heard in one window only, mostly an encounter shorter than one scan period, is not
+logged.
 """
 
 from struct import pack_into, unpack_from
@@ -21,6 +23,8 @@ _CELL = const("<HHb")
 _CELL_BYTES = const(5)
 _WAYS = const(4)
 
+_SPARE_MOST = const(6)  # first-window admissions saved up,
+_SPARE_WINDOWS = const(6)  # and after how many windows there is one more
 _STALE_S = const(80)  # not heard for two windows: gives way when the table is full
 _STRONGER_DB = const(6)  # so much stronger must a newcomer be to push out somebody who is still there,
 _NEAR_DBM = const(-75)  # and not even then somebody who is near: a strong transmitter shall not empty the table
@@ -32,6 +36,7 @@ class Encounters:
     Args:
         capacity: how many ids at once.
         newcomers: sets of four that the waiting room has (20 bytes each); 0: every id is admitted at once.
+        spare: whether a few ids are admitted in their first window.
         dwell_s: the two windows in which a newcomer is heard lie no further apart.
 
     Attributes:
@@ -39,12 +44,13 @@ class Encounters:
         turned_away: sightings of ids that found the table full of nearer ones.
     """
 
-    def __init__(self, capacity, newcomers=0, dwell_s=150):
+    def __init__(self, capacity, newcomers=0, dwell_s=150, spare=False):
         self._buf = bytearray(capacity * _BYTES)
         self._cells = bytearray(newcomers * _WAYS * _CELL_BYTES)
         self._dwell_s = dwell_s
         self._used = 0
         self._window_s = 0
+        self._spare = _SPARE_MOST * _SPARE_WINDOWS if spare else -1  # in windows; negative: none, ever
         self.heard = 0
         self.turned_away = 0
 
@@ -67,6 +73,8 @@ class Encounters:
         if window_s != self._window_s:
             self._window_s = window_s
             self.heard = 0
+            if 0 <= self._spare < _SPARE_MOST * _SPARE_WINDOWS:
+                self._spare += 1
         buf = self._buf
         at = buf.find(ident)
         while at >= 0 and at % _BYTES:  # found, but across two entries
@@ -98,7 +106,11 @@ class Encounters:
             if first_dbm == 0 or age_s:
                 self.heard += 1
                 pack_into(_CELL, cells, cell, ident[1] << 8 | ident[2], window_s & 0xFFFF, min(rssi_dbm, -1))
-            if first_dbm == 0 or age_s == 0:
+            if first_dbm == 0 and self._spare >= _SPARE_WINDOWS:
+                self._spare -= _SPARE_WINDOWS
+                first_dbm = rssi_dbm
+                age_s = 0
+            elif first_dbm == 0 or age_s == 0:
                 return None  # waits for another window
         pushed_out = None
         if (self._used + 1) * _BYTES > len(self._buf):

@@ -40,7 +40,7 @@ class Journal:
         self._log = log
         self._clock = clock
         self._state = state
-        self.encounters = Encounters(_ENCOUNTERS, _NEWCOMERS, _SILENT_S)
+        self.encounters = Encounters(_ENCOUNTERS, _NEWCOMERS, _SILENT_S, True)
         self.phones = Phones(_PHONES)
         self.lost = 0
 
