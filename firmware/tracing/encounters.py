@@ -1,10 +1,10 @@
 """Sightings of one id become one encounter, in a table of fixed size that a flood of forged ids cannot take over.
 
 An id is admitted when it has been heard in two scan windows. Until then it is a newcomer, a few bytes in a waiting
-room: an attacker who sends a new id with every packet gets no further. A few ids are admitted in their first window all
-the same, sixteen an hour: enough for a quiet place, where nothing is lost then, and too few for a flood to fill the flash
-with. The price in a crowd: an id heard in one window only, mostly an encounter shorter than one scan period, is not
-logged.
+room: an attacker who sends a new id with every packet gets no further. A few ids are admitted in their first window
+all the same, sixteen an hour: enough for a quiet place, where nothing is lost then, and too few for a flood to fill the
+flash with. The price in a crowd: an id heard in one window only, mostly an encounter shorter than one scan period, is
+not logged.
 """
 
 from struct import pack_into, unpack_from

@@ -208,7 +208,7 @@ def test_esp_idf_4196_a_scan_that_has_fallen_silent_is_cured_by_a_restart(live):
 
     before, after, slots = live(job, faults={"mute_scan": 1})
     assert (before, after) == (1, 2)
-    assert slots == {4, 5}
+    assert slots - {0} == {4, 5}  # in slot 0 a window may pass before the fault is set
 
 
 def test_a_token_in_a_drawer_restarts_its_radio_less_and_less_often(live):
