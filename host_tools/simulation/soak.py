@@ -336,14 +336,15 @@ class SoakResult:
     """What came of it.
 
     Attributes:
-        meetings: times two people were within 2 m for MEETING_S or more; missed: those that a token's log lacks.
+        meetings: times two people were within 2 m for MEETING_S or more; missed: (hearer, heard, from and to in Unix s) of those that a
+            token's log lacks.
         duration_errors_s: estimated minus true duration, of each meeting in each log.
         broken_identities: addresses that were on the air with two ids, or ids with two addresses.
         memory_growth: bytes that the process holds more after the last day than after the second.
     """
 
     meetings: int
-    missed: list[tuple[int, int, float]]
+    missed: list[tuple[int, int, float, float]]
     duration_errors_s: list[float]
     broken_identities: int
     memory_growth: int
@@ -391,7 +392,7 @@ def judge(office: Office, memory_growth: int) -> SoakResult:
         for hearer, heard in ((a, b), (b, a)):
             inside = [r for r in spans.get((hearer, heard), []) if r[2] < to_s + 60 and r[2] + r[3] > from_s - 60]
             if not inside:
-                missed.append((hearer, heard, (to_ms - from_ms) / 1000))
+                missed.append((hearer, heard, from_s, to_s))
                 continue
             if _alone(office, hearer, heard, from_ms, to_ms):
                 errors.append(estimated_duration_s(inside) - (to_s - from_s))
@@ -435,6 +436,8 @@ def main() -> int:
         good = value <= limit and not math.isnan(value)
         failed |= not good
         print(f"{'PASS' if good else 'FAIL'}  {what}: {value:.1f}")
+    for hearer, heard, from_s, to_s in result.missed:
+        print(f"missed: token {hearer} did not log token {heard} from {from_s:.0f} to {to_s:.0f} (Unix s)")
     print(f"{result.records} records in {tokens} logs")
     return int(failed)
 
