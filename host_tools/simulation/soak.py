@@ -336,8 +336,8 @@ class SoakResult:
     """What came of it.
 
     Attributes:
-        meetings: times two people were within 2 m for MEETING_S or more; missed: (hearer, heard, from and to in Unix s) of those that a
-            token's log lacks.
+        meetings: times two people were within 2 m for MEETING_S or more.
+        missed: those that a token's log lacks: hearer, heard, from and to in Unix s.
         duration_errors_s: estimated minus true duration, of each meeting in each log.
         broken_identities: addresses that were on the air with two ids, or ids with two addresses.
         memory_growth: bytes that the process holds more after the last day than after the second.
