@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = "settings.py"
 
 _STAY_SOURCE = ("boot.py", "main.py")  # MicroPython starts these two by name, and only as source
+_STATE_BLOCKS = 2  # as in app.py
 _HOST_KEYS = ("chip", "method")  # of interest while flashing only
 _HOST_TABLES = ("energy", "notes", "source")
 
@@ -43,6 +44,15 @@ def boards(root: Path = ROOT) -> dict[str, dict]:
     for path in sorted((root / "boards").glob("*/board.toml")):
         found[path.parent.name] = _read_toml(path)
     return found
+
+
+def store_blocks(board: Mapping) -> int:
+    """Erase blocks that a board's store must have: the log's, and the two before them that hold the state.
+
+    Args:
+        board: its board.toml, parsed.
+    """
+    return board["log"]["blocks"] + _STATE_BLOCKS
 
 
 def firmware_files(board: str, compiled: bool = True, root: Path = ROOT) -> list[tuple[Path, str]]:

@@ -22,7 +22,6 @@ OLDEST_MICROPYTHON = (1, 24, 0)
 _MAIN = "main.py"
 _BLOCK_BYTES = 4096
 _SPARE_BLOCKS = 2  # littlefs writes the new before it frees the old
-_STATE_BLOCKS = 2  # in the log's partition, before the log
 
 Progress = Callable[[str, int, int], None]  # what is being done, bytes done, bytes in all
 
@@ -118,7 +117,7 @@ class Flash:
         if chip != self._settings["chip"]:
             raise BoardError(f"The board is an {chip}; {self._board_name} is for {self._settings['chip']}.")
         label = self._settings["log"]["partition"]
-        blocks = self._settings["log"]["blocks"] + _STATE_BLOCKS
+        blocks = firmware_files.store_blocks(self._settings)
         if board.partition_blocks(label) < blocks:
             raise BoardError(
                 f'The board has no partition "{label}" of {blocks} blocks for the log: '

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from host_tools.kiosk.service import Kiosk, WearerResult
+from host_tools.kiosk.service import Kiosk, Screen, WearerResult
 from host_tools.link.adapter import virtual
 from host_tools.matching import national_list
 from host_tools.matching.verdict import load_rules
@@ -59,24 +59,24 @@ class DemoResult:
 class _Results:
     """Collects what the kiosk finds, and passes it on to the screen that is looked at."""
 
-    screen: object
+    screen: Screen
     names: dict[str, str]
     results: dict[str, WearerResult] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
 
     def found(self, code: str) -> None:
-        self.screen.found(code)  # type: ignore[attr-defined]
+        self.screen.found(code)
 
     def progress(self, code: str, done: int, total: int) -> None:
-        self.screen.progress(code, done, total)  # type: ignore[attr-defined]
+        self.screen.progress(code, done, total)
 
     def finished(self, code: str, result: WearerResult) -> None:
         self.results[self.names[code]] = result
-        self.screen.finished(code, result)  # type: ignore[attr-defined]
+        self.screen.finished(code, result)
 
     def failed(self, code: str, sentence: str, again: bool) -> None:
         self.failures[self.names[code]] = sentence
-        self.screen.failed(code, sentence, again)  # type: ignore[attr-defined]
+        self.screen.failed(code, sentence, again)
 
 
 def write_national_list(world: World, path: Path) -> None:
@@ -108,7 +108,7 @@ def run(
     scenario_path: Path,
     seed: int,
     folder: Path,
-    screen,
+    screen: Screen,
     on_time: Callable[[float, float], None] = lambda done_s, total_s: None,
     labels: dict[str, str] | None = None,
 ) -> DemoResult:
@@ -128,7 +128,14 @@ def run(
     return result
 
 
-async def _run(scenario: Scenario, seed: int, folder: Path, screen, on_time, labels: dict[str, str]) -> DemoResult:
+async def _run(
+    scenario: Scenario,
+    seed: int,
+    folder: Path,
+    screen: Screen,
+    on_time: Callable[[float, float], None],
+    labels: dict[str, str],
+) -> DemoResult:
     world = World(scenario, seed, folder, rom_image())
     loop = asyncio.get_running_loop()
     try:
@@ -142,7 +149,7 @@ async def _run(scenario: Scenario, seed: int, folder: Path, screen, on_time, lab
         await world.close()
 
 
-async def _at_the_kiosk(world: World, folder: Path, screen, seed: int, labels: dict[str, str]) -> DemoResult:
+async def _at_the_kiosk(world: World, folder: Path, screen: Screen, seed: int, labels: dict[str, str]) -> DemoResult:
     list_path = folder / "national_list.json"
     write_national_list(world, list_path)
     for name in world.phones:

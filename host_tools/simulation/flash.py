@@ -1,11 +1,11 @@
 """The virtual board's flash file, from the host's side: the board's own code, loaded from its folder."""
 
 import importlib.util
-import tomllib
 from pathlib import Path
 
+from ..provisioning.firmware_files import boards, store_blocks
+
 VIRTUAL_BOARD = Path(__file__).parents[2] / "boards" / "virtual"
-STATE_BLOCKS = 2
 
 
 def _nor_flash():
@@ -19,8 +19,7 @@ def _nor_flash():
 
 def flash_blocks() -> int:
     """Erase blocks of the virtual board's flash: state and log."""
-    settings = tomllib.loads((VIRTUAL_BOARD / "board.toml").read_text(encoding="utf-8"))
-    return settings["log"]["blocks"] + STATE_BLOCKS
+    return store_blocks(boards()["virtual"])
 
 
 def open_flash(path: Path):
