@@ -7,6 +7,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ class BoardProcesses:
     """The socket on which boards say hello, and their processes.
 
     Args:
-        folder: for the socket and the boards' output (`NAME.out`).
+        folder: for the boards' output (`NAME.out`).
         rom: ROMFS image of the firmware (`rom_image`).
     """
 
@@ -48,13 +49,13 @@ class BoardProcesses:
         self._boards: dict[str, VirtualBoard] = {}
         self._hello: dict[str, asyncio.Future] = {}
         self._server: asyncio.Server | None = None
-        # sockaddr_un holds 107 bytes: a deep folder does not fit, a name relative to the working folder does.
-        self._socket = os.path.relpath(folder / "boards.sock")
+        # sockaddr_un holds 107 bytes: neither `folder` nor a TMPDIR, of any depth, may be part of the name.
+        self._socket_folder = tempfile.TemporaryDirectory(prefix="bluezone-", dir="/tmp")
+        self._socket = f"{self._socket_folder.name}/boards.sock"
 
     async def open(self) -> None:
         """Listen for boards."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        Path(self._socket).unlink(missing_ok=True)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(lambda: _Line(self), self._socket)
 
@@ -113,7 +114,7 @@ class BoardProcesses:
                 self.kill(board)
         if self._server:
             self._server.close()
-        Path(self._socket).unlink(missing_ok=True)
+        self._socket_folder.cleanup()
 
     def output(self, name: str) -> str:
         """What a board has printed: nothing, unless something failed."""
