@@ -15,20 +15,19 @@ help: ## this list
 
 # The environment is made anew when a lock file changes; a half-made one is never taken for whole (stamp last).
 STAMP := $(VENV)/.ready
-# uv brings the many packages in a fraction of pip's time.
-INSTALL := $(BIN)/uv pip install -q --python $(BIN)/python --require-hashes
-$(STAMP): requirements-setup.lock requirements.lock requirements-stubs.lock requirements-stubs-circuitpython.lock pyproject.toml
+$(STAMP): requirements.lock requirements-stubs.lock requirements-stubs-circuitpython.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) -V 2>&1). Nothing was changed."; \
 	  echo "Name another one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 	  echo "This Python cannot make environments. On Debian: sudo apt install python3-venv. Nothing was changed."; exit 1; }
-	@echo "Setting up $(VENV) from requirements.lock …"
+	@echo "Setting up $(VENV) from requirements.lock (about a minute) …"
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-setup.lock
-	@$(INSTALL) -r requirements.lock
-	@$(INSTALL) --no-deps --target $(VENV)/stubs -r requirements-stubs.lock
-	@$(INSTALL) --no-deps --target $(VENV)/stubs-circuitpython -r requirements-stubs-circuitpython.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps \
+	  --target $(VENV)/stubs -r requirements-stubs.lock
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps \
+	  --target $(VENV)/stubs-circuitpython -r requirements-stubs-circuitpython.lock
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -76,14 +75,13 @@ soak: setup ## 14 virtual days of 20 tokens, then a day of 20 VMs with 64 KB eac
 pictures: setup ## the light's patterns as pictures, docs/img/light/, from the firmware's table
 	@$(BIN)/python -m host_tools.pictures
 
-LOCK := $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-  --no-annotate
-
-lock: setup ## write the lock files anew from pyproject.toml
-	$(LOCK) --no-deps --group setup -o requirements-setup.lock
-	$(LOCK) --group dev pyproject.toml -o requirements.lock
-	$(LOCK) --no-deps --group stubs -o requirements-stubs.lock
-	$(LOCK) --no-deps --group stubs-circuitpython -o requirements-stubs-circuitpython.lock
+lock: ## write the lock files anew from pyproject.toml (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --no-annotate --group dev pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --no-annotate --no-deps --group stubs -o requirements-stubs.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --no-annotate --no-deps --group stubs-circuitpython -o requirements-stubs-circuitpython.lock
 
 clean: ## remove the environment and everything built
 	rm -rf $(VENV) build .pytest_cache .ruff_cache .hypothesis
