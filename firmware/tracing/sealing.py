@@ -1,0 +1,91 @@
+"""What keeps secrets on a token: HMAC-SHA256 (RFC 2104), HKDF (RFC 5869), AES-128 in counter mode (SP 800-38A).
+
+Standard constructions from the primitives that a port has; nothing here is ours but the order of the calls. SPEC.md has
+the labels and an example of each.
+"""
+
+import hashlib
+
+from .const import const
+
+try:
+    from cryptolib import aes  # pyright: ignore[reportMissingImports]
+except ImportError:
+    from .other_aes import aes
+
+_BLOCK = const(64)  # of SHA-256
+_DIGEST = const(32)
+_AES_BLOCK = const(16)
+
+_sha256 = getattr(hashlib, "sha256", None) or (lambda data: hashlib.new("sha256", data))  # CircuitPython has only `new`
+
+
+def hmac_sha256(key, *parts):
+    """HMAC-SHA256 of the parts, one behind the other: 32 bytes. A key of at most 64 bytes."""
+    if len(key) > _BLOCK:
+        raise ValueError("a key of %d bytes" % len(key))
+    pad = bytearray(_BLOCK)
+    for i in range(_BLOCK):
+        pad[i] = (key[i] if i < len(key) else 0) ^ 0x36
+    digest = _sha256(pad)
+    for part in parts:
+        digest.update(part)
+    for i in range(_BLOCK):
+        pad[i] ^= 0x36 ^ 0x5C
+    outer = _sha256(pad)
+    outer.update(digest.digest())
+    return outer.digest()
+
+
+def hkdf(secret, salt, info, length):
+    """HKDF-SHA256: `length` bytes (1 to 8160) from a secret of at most 64 bytes, a salt (may be empty) and a label."""
+    key = hmac_sha256(salt, secret)
+    out = block = b""
+    number = 1
+    while len(out) < length:
+        block = hmac_sha256(key, block, info, bytes((number,)))
+        out += block
+        number += 1
+    return out[:length]
+
+
+def equal(a, b):
+    """Whether two strings of bytes are the same, in a time that does not tell where they differ."""
+    if len(a) != len(b):
+        return False
+    differs = 0
+    for i in range(len(a)):
+        differs |= a[i] ^ b[i]
+    return differs == 0
+
+
+class CounterMode:
+    """AES-128 in counter mode. A key must never meet the same nonce twice.
+
+    Args:
+        key: 16 bytes.
+    """
+
+    def __init__(self, key):
+        self._aes = aes(key, 1)
+        self._block = bytearray(_AES_BLOCK)
+        self._stream = bytearray(_AES_BLOCK)
+
+    def apply(self, nonce, buf, start, end):
+        """Encrypt or decrypt `buf[start:end]` in place; `nonce`: 0 to 2**64 - 1.
+
+        The counter block is the nonce in its first 8 bytes and the number of the block in the other 8, big-endian.
+        """
+        block = self._block
+        stream = self._stream
+        for i in range(8):
+            block[7 - i] = nonce & 0xFF
+            nonce >>= 8
+        number = 0
+        for at in range(start, end, _AES_BLOCK):
+            block[15] = number & 0xFF
+            block[14] = number >> 8
+            self._aes.encrypt(block, stream)
+            for i in range(min(_AES_BLOCK, end - at)):
+                buf[at + i] ^= stream[i]
+            number += 1
