@@ -8,7 +8,7 @@ PORT ?=
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format flash bench bench-heap bench-throughput bench-radio battery soak pictures lock clean
+.PHONY: help setup demo test check format flash bench bench-heap bench-throughput bench-radio bench-sync battery soak pictures lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F': *' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -56,11 +56,14 @@ flash: setup ## copy the firmware to a board: make flash BOARD=esp32_generic POR
 
 bench: bench-heap bench-throughput ## both benchmarks
 
-bench-heap: setup ## heap of a token over 8 virtual hours (64 KB in all)
+bench-heap: setup ## heap of a token over 8 virtual hours and a session (64 KB in all); fails above 48 KB
 	@$(BIN)/python -m host_tools.simulation.bench heap
 
 bench-throughput: setup ## token-seconds per second of the virtual radio with VMs
 	@$(BIN)/python -m host_tools.simulation.bench throughput
+
+bench-sync: setup ## how long a sync takes on a paced link, beside the link's limit; fails where a gate is missed
+	@$(BIN)/python -m host_tools.simulation.sync_bench
 
 bench-radio: setup ## how far the radio schedule is from the optimum; fails where a gate is missed (about a minute)
 	@$(BIN)/python -m host_tools.simulation.radio_bench
@@ -68,7 +71,8 @@ bench-radio: setup ## how far the radio schedule is from the optimum; fails wher
 battery: setup ## how long each board's battery lasts, from the radio log and the currents in board.toml
 	@$(BIN)/python -m host_tools.simulation.battery
 
-soak: setup ## 14 virtual days of 20 tokens, then a day of 20 VMs with 64 KB each (about half an hour)
+soak: setup ## power cut at every byte; 14 virtual days of 20 tokens, a day of 20 VMs with 64 KB each (about half an hour)
+	@$(BIN)/python tests/power_loss/every_cut.py
 	@$(BIN)/python -m host_tools.simulation.soak
 	@$(BIN)/python -m host_tools.simulation.bench soak
 

@@ -9,7 +9,7 @@ from tracing import button, patterns, records, wire
 from tracing.const import const
 from tracing.errors import TracingError
 from tracing.journal import Journal
-from tracing.keys import DAY_S, SLOT_S, KeyChain
+from tracing.keys import DAY_S, KEY_BYTES, SLOT_S, KeyChain
 from tracing.log import Log
 from tracing.messages import INFO_CLOCK_SET, INFO_PROVISIONED
 from tracing.schedule import LOW, STOP, Schedule
@@ -51,12 +51,12 @@ class Token:
             settings.RADIO_ADV_INTERVAL_US, settings.RADIO_SCAN_WINDOW_MS, settings.RADIO_SCAN_PERIOD_MS,
             settings.BATTERY_LOW_MV, settings.BATTERY_STOP_MV,
         )  # fmt: skip
-        self.log = Log(board.store, _STATE_BLOCKS, settings.LOG_BLOCKS)
         self.state = State()
+        self.log = Log(board.store, _STATE_BLOCKS, settings.LOG_BLOCKS, self.state)
         self.journal = Journal(self.ring, self.log, self.clock, self.state)
         self.phones = self.journal.phones
         self.state_store = StateStore(board.store, 0, 1)
-        self.session = SyncSession(self.log, self)
+        self.session = SyncSession(self.log, self, self.state)
         self.visit = Visit(self.radio, self.session, self.clock)
         self._random = bytearray(1)
         self._advertisement = b""
@@ -72,20 +72,17 @@ class Token:
             self._make_identity()
         state.boot = (state.boot + 1) & 0xFFFF
         self.clock.set_about(state.last_time_s)
-        self.state_store.save(state)
+        state.keep()
         self.log.mount()
         self.keys = KeyChain(state.daily_key, state.key_day)
         self._next_window_ms = self.clock.uptime_ms()
         self._turn_slot()
 
     def _make_identity(self):
-        # Never provisioned: keys and serial of its own, so that the token works and a kiosk can tell.
-        key = bytearray(32)
-        serial = bytearray(8)
-        self.board.entropy.fill(key)
-        self.board.entropy.fill(serial)
-        self.state.daily_key = bytes(key)
-        self.state.serial = bytes(serial)
+        # Never provisioned: keys and serial of its own, so that the token works. No kiosk has the keys to it.
+        state = self.state
+        state.daily_key, state.sync_key, state.log_key, state.code_key = [self.random(KEY_BYTES) for _ in range(4)]
+        state.serial = self.random(8)
 
     def run(self):
         """Work until the power ends.
@@ -178,7 +175,8 @@ class Token:
         state.key_day = self.keys.day
         state.daily_key = self.keys.daily_key
         state.last_time_s = now_s
-        self.state_store.save(state)
+        state.keep()
+        self.journal.expire(now_s, self.board.settings.LOG_DAYS)
 
     def _advertise(self):
         response = b""
@@ -263,6 +261,12 @@ class Token:
 
     # What the session asks of the token.
 
+    def random(self, length):
+        """`length` random bytes."""
+        buf = bytearray(length)
+        self.board.entropy.fill(buf)
+        return bytes(buf)
+
     def info(self):
         """The fields of the INFO answer."""
         self.journal.settle(self.clock.now(), 0)
@@ -275,6 +279,7 @@ class Token:
             state.serial, _FIRMWARE_VERSION, flags, self.board.power.battery_mv(), state.boot, self.clock.now(),
             self.clock.uptime_s(), log.oldest_seq, log.next_seq, state.watermark, state.last_sync_s,
             log.capacity_records, log.damaged, self.ring.dropped + self.journal.lost, self.board.heap_bytes(),
+            log.segment_records,
         )  # fmt: skip
 
     def set_time(self, unix_s, ms):
@@ -284,7 +289,7 @@ class Token:
         if self.state.key_day == 0:
             # The keys of a token that never knew the day begin today.
             self.keys = KeyChain(self.state.daily_key, unix_s // DAY_S)
-        self.journal.encounters.shift(unix_s - before_s)
+        self.journal.shift(before_s, unix_s, correction_s)
         self._save_time(unix_s)
         return correction_s
 
@@ -292,7 +297,7 @@ class Token:
         """Everything before `seq` is in the kiosk's database."""
         self.state.watermark = seq
         self.state.last_sync_s = self.clock.now()
-        self.state_store.save(self.state)
+        self.state.keep()
         self.board.indicator.show(patterns.DONE)
 
     def show_verdict(self, code):

@@ -29,6 +29,7 @@ def new_app() -> typer.Typer:
 
 def build_app() -> typer.Typer:
     """The whole command."""
+    from host_tools.authority.release_commands import add_release_commands
     from host_tools.kiosk import commands as kiosk
     from host_tools.matching import commands as matching
     from host_tools.provisioning import commands as provisioning
@@ -36,6 +37,9 @@ def build_app() -> typer.Typer:
     app = new_app()
     for part in (matching, kiosk, provisioning):
         part.register(app)
+    authority = typer.Typer(no_args_is_help=True, help="What only the health authority does.")
+    add_release_commands(authority)
+    app.add_typer(authority, name="authority")
     return app
 
 

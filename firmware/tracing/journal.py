@@ -3,6 +3,8 @@
 An iPhone's id is not in its advertisement: `Phones` knows which was read from which address.
 """
 
+from struct import pack
+
 from . import records, wire
 from .const import const
 from .encounters import Encounters
@@ -12,6 +14,7 @@ _ENCOUNTERS = const(64)
 _NEWCOMERS = const(64)  # sets of four: as many ids as a flood of 200 a second brings in four windows
 _PHONES = const(8)
 _SILENT_S = const(150)  # an id not heard for four windows has gone
+_JUMP_S = const(300)  # a correction beyond it is told in the log
 
 _RETRY_S = const(60)
 # Places in an entry of Phones.
@@ -69,10 +72,28 @@ class Journal:
             self._write(encounter)
             encounter = self.encounters.pop(now_s - silent_s)
 
-    def _write(self, encounter):
-        if encounter:
+    def shift(self, before_s, now_s, correction_s):
+        """The clock was moved from `before_s` to `now_s`; `correction_s`: 0 if that set it for the first time."""
+        self.encounters.shift(now_s - before_s)
+        if not -_JUMP_S <= correction_s <= _JUMP_S:
+            jump = b"jump" + pack("<II", now_s, 0)
+            self._write((records.KIND_EVENT | records.FLAG_CLOCK_SET, before_s, 0, 0, 0, 0, 0, jump))
+
+    def expire(self, now_s, days):
+        """Erase what is older than `days` days, if the clock is set. What the flash refuses now, it may do later.
+
+        To be called about once an hour, and when the clock has been set.
+        """
+        if self._clock.is_set:
             try:
-                self._log.append(encounter[0], self._state.boot, *encounter[1:])
+                self._log.expire(now_s, days)
+            except TracingError:
+                pass
+
+    def _write(self, record):
+        if record:
+            try:
+                self._log.append(record[0], self._state.boot, *record[1:])
             except TracingError:
                 self.lost += 1
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from host_tools.link.adapter import real
 from host_tools.matching.national_list import load
 from host_tools.matching.verdict import load_rules
+from host_tools.provisioning.token_keys import KioskRoot
 from host_tools.storage.store import Store
 from tracing.wire import short_code
 
@@ -45,7 +46,7 @@ class _Collecting(TerminalScreen):
         self.console.print(f"{code}: {verdict_words(result.verdict)}. Pin {result.info.battery_mv / 1000:.2f} V")
 
 
-def serve_here(cases: Path, database: Path, seconds: float, quiet: bool) -> list[dict[str, object]]:
+def serve_here(cases: Path, database: Path, root: KioskRoot, seconds: float, quiet: bool) -> list[dict[str, object]]:
     """Serve tokens for `seconds`; returns the results for machines.
 
     Raises:
@@ -53,7 +54,7 @@ def serve_here(cases: Path, database: Path, seconds: float, quiet: bool) -> list
     """
     national = load(cases)
     with Store(database) as store, _Collecting(Console(quiet=quiet)) as screen:
-        kiosk = Kiosk(real(), store, national, load_rules(), time.time, screen)
+        kiosk = Kiosk(real(), store, national, load_rules(), root, time.time, screen)
 
         async def serve() -> None:
             with contextlib.suppress(TimeoutError):

@@ -12,11 +12,14 @@ from typing import Protocol
 from host_tools.errors import UserError
 from host_tools.link.adapter import Adapter
 from host_tools.link.bluetooth import FoundToken, connected, tokens_in_sync_mode
-from host_tools.link.session import KioskSession, SessionError, SyncResult, TokenInfo, synchronise
+from host_tools.link.errors import SessionError
+from host_tools.link.session import KioskSession, TokenInfo
+from host_tools.link.synchronise import SyncResult, synchronise
 from host_tools.matching.case_index import CaseIndex
 from host_tools.matching.exposures import days_of_encounters, match_encounters
 from host_tools.matching.national_list import NationalList
 from host_tools.matching.verdict import Rules, Verdict, judge
+from host_tools.provisioning.token_keys import KioskRoot
 from host_tools.storage.store import Encounter, Store
 from tracing.kiosk_messages import VERDICT_EXPOSED, VERDICT_SAFE
 
@@ -71,6 +74,7 @@ class Kiosk:
         store: the database.
         cases: the national list.
         rules: what counts as a close contact.
+        root: of the fleet whose tokens are served.
         now: Unix seconds.
         screen: shows what happens.
     """
@@ -81,6 +85,7 @@ class Kiosk:
         store: Store,
         cases: NationalList,
         rules: Rules,
+        root: KioskRoot,
         now: Callable[[], float],
         screen: Screen,
     ) -> None:
@@ -88,6 +93,7 @@ class Kiosk:
         self._store = store
         self._cases = cases
         self._rules = rules
+        self._root = root
         self._now = now
         self._screen = screen
         self._serving: dict[str, asyncio.Task] = {}  # by address
@@ -134,7 +140,7 @@ class Kiosk:
         code = token.short_code
         self._screen.found(code)
         async with self._connection(token) as transport:
-            session = KioskSession(transport)
+            session = KioskSession(transport, self._root, code)
             begun: list[int] = []
 
             def progress(info: TokenInfo, next_seq: int) -> None:

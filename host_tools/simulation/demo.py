@@ -163,7 +163,15 @@ async def _at_the_kiosk(world: World, folder: Path, screen: Screen, seed: int, l
     with Store(database) as store:
         for name, given in world.provisioned.items():
             store.name_token(given.serial, name)
-        kiosk = Kiosk(virtual(world.kiosk), store, national_list.load(list_path), load_rules(), world.now_s, seen)
+        kiosk = Kiosk(
+            virtual(world.kiosk),
+            store,
+            national_list.load(list_path),
+            load_rules(),
+            world.roots.kiosk,
+            world.now_s,
+            seen,
+        )
         serving = asyncio.create_task(kiosk.run())
         for place, name in enumerate(codes):
             world.call_to_kiosk(name, place)

@@ -20,11 +20,14 @@ from typing import Any
 
 import greenlet
 
-from tracing import keys, log, records
+from host_tools.provisioning.token_keys import TokenKeys, token_keys
+from tracing import keys
 from tracing.sightings import SightingRing
-from tracing.state import State, StateStore
+from tracing.state import StateStore
 
+from .flash import MemoryFlash, logged
 from .propagation import Propagation, stream
+from .world import make_roots
 
 ROOT = Path(__file__).parents[2]
 NEAR_M = 2.0
@@ -32,33 +35,6 @@ MEETING_S = 300  # from so long within NEAR_M on, both tokens must have it
 DAY_S = 86400
 SCAN_PERIOD_S = 37.5
 PACKET_LOSS = 0.28  # 20 % per packet and 10 % per window, between tokens
-
-
-class Flash:
-    """NOR flash in memory."""
-
-    block_bytes = 4096
-
-    def __init__(self, blocks: int) -> None:
-        self.blocks = blocks
-        self.image = bytearray(b"\xff" * (blocks * self.block_bytes))
-        self.erases = 0
-        self.programmed_bytes = 0
-
-    def read(self, offset: int, buf) -> None:
-        """Fill `buf`."""
-        buf[:] = self.image[offset : offset + len(buf)]
-
-    def program(self, offset: int, data) -> None:
-        """Clear bits."""
-        self.programmed_bytes += len(data)
-        for i, byte in enumerate(bytes(data)):
-            self.image[offset + i] &= byte
-
-    def erase(self, block: int) -> None:
-        """Set a block to ones."""
-        self.erases += 1
-        self.image[block * self.block_bytes : (block + 1) * self.block_bytes] = b"\xff" * self.block_bytes
 
 
 class Hub:
@@ -176,20 +152,17 @@ class SoakToken:
     office: "Office"
     number: int
     random: Random
-    flash: Flash
-    base_id: bytes = b""
+    flash: MemoryFlash
+    given: TokenKeys = field(init=False)
     radio: Radio = field(init=False)
     app: Any = field(init=False)
 
     def power_on(self) -> None:
         """Provision, then run the firmware."""
-        given = State()
-        given.flags = records.STATE_PROVISIONED
-        given.serial = self.random.randbytes(8)
-        given.daily_key = self.base_id = self.random.randbytes(32)
-        given.key_day = keys.day_of(self.office.start_s)
-        given.last_time_s = self.office.start_s
-        StateStore(self.flash, 0, 1).save(given)
+        random, start_s = self.random, self.office.start_s
+        serial, daily_key = random.randbytes(8), random.randbytes(32)
+        self.given = token_keys(self.office.roots, serial, daily_key, keys.day_of(start_s), random.randbytes(16))
+        StateStore(self.flash, 0, 1).save(self.given.state(start_s))
         port = _Port(self.random)
         board = types.SimpleNamespace(
             settings=self.office.settings, store=self.flash, clock=self.office.clock(), entropy=port, power=port,
@@ -205,13 +178,7 @@ class SoakToken:
 
     def encounters(self) -> Iterator[tuple]:
         """The log's records, unpacked."""
-        book = log.Log(self.flash, 2, self.flash.blocks - 2)
-        book.mount()
-        buf = bytearray(records.RECORD_BYTES)
-        for seq in range(book.oldest_seq, book.next_seq):
-            record = records.unpack_record(buf) if book.read(seq, buf, 0) else None
-            if record is not None:
-                yield record
+        return logged(bytes(self.flash.image), self.given.log_root)
 
 
 class Office:
@@ -226,14 +193,17 @@ class Office:
     def __init__(self, tokens: int, seed: int, start_s: int) -> None:
         self.hub = Hub()
         self.start_s = start_s
+        self.roots = make_roots(seed)
         self.model = Propagation()
         self.random = stream(seed, "office")
         self.app, self.clock = self._firmware()
         self.settings = types.SimpleNamespace(
             RADIO_ADV_INTERVAL_US=250_000, RADIO_SCAN_WINDOW_MS=270, RADIO_SCAN_PERIOD_MS=37_500, LOG_BLOCKS=254,
-            BATTERY_LOW_MV=2500, BATTERY_STOP_MV=2200,
+            LOG_DAYS=14, BATTERY_LOW_MV=2500, BATTERY_STOP_MV=2200,
         )  # fmt: skip
-        self.tokens = [SoakToken(self, number, stream(seed, f"token {number}"), Flash(256)) for number in range(tokens)]
+        self.tokens = [
+            SoakToken(self, number, stream(seed, f"token {number}"), MemoryFlash(256)) for number in range(tokens)
+        ]
         # Who sits with whom, in turns of 5 to 90 minutes: table by token. Seats are 1 m apart; tables are in rooms of
         # their own, out of range, so that an encounter is as long as the meeting that made it.
         self.table = [number // 2 for number in range(tokens)]

@@ -29,6 +29,7 @@ EXCEPTIONS = {
     "host_tools/simulation/processes.py": LINE_TO_THE_VM,
     "host_tools/simulation/air.py": "adds up digests for the radio trace",
     "host_tools/link/bumble_backend.py": "standard Bluetooth AD structures, for bleak",
+    "host_tools/provisioning/escrow.py": "the escrow, which a token carries and cannot open",
     "host_tools/provisioning/token_board.py": "mpremote lets struct.error escape",
 }
 PACKERS = {"struct", "ustruct", "uctypes", "ctypes", "construct", "array"}
@@ -45,7 +46,7 @@ CIPHERS = {
 FORBIDDEN_CALLS = {"open", "print", "input", "exec", "eval", "__import__"}
 
 LINES = 300
-LONGER = {"firmware/app.py": 320}  # the one place where everything meets
+LONGER = {"firmware/app.py": 330}  # the one place where everything meets
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 COMPANY, SERVICE = 8885, 0x4E56

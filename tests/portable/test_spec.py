@@ -5,14 +5,15 @@ command line and its answer), `json` and `text` with the name of a file or the c
 """
 
 import ast
+import contextlib
 import hashlib
 import inspect
 import json
 import re
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,16 +21,21 @@ from typing import Any, NamedTuple
 import pytest
 
 from host_tools import cli
+from host_tools.authority.release_bundle import Release
 from host_tools.kiosk import demo_view, serve
+from host_tools.kiosk import release as kiosk_release
 from host_tools.kiosk.service import WearerResult
-from host_tools.link.session import SyncResult, TokenInfo
+from host_tools.link.session import TokenInfo
+from host_tools.link.synchronise import SyncResult
 from host_tools.matching import national_list, trace_log, verdict
 from host_tools.matching.case_index import case_slots
+from host_tools.provisioning.escrow import EscrowKeys, open_escrow, seal
 from host_tools.provisioning.firmware_files import BuiltFile
 from host_tools.provisioning.flash import Flash, Report
+from host_tools.provisioning.token_keys import KioskRoot
 from host_tools.simulation.demo import DemoResult
 from host_tools.simulation.outcome import PairOutcome
-from tracing import keys, kiosk_messages, messages, phone_wire, records, wire
+from tracing import keys, kiosk_log, kiosk_messages, messages, phone_wire, records, sealing, segment, wire
 from tracing.log import Log
 from tracing.messages import Fragments
 from tracing.state import State, StateStore
@@ -109,7 +115,7 @@ def h(digits: str) -> bytes:
 def message(name: str, kind: int) -> Callable[..., Packed]:
     # The names of the fields are the document's; their order is the layout's.
     def pack(**fields) -> Packed:
-        values = tuple(fields.values())
+        values = tuple(field.data if isinstance(field, Packed) else field for field in fields.values())
         return Packed(kiosk_messages.message(kind, *values), kiosk_messages.parse, (kind, values), name)
 
     return pack
@@ -129,23 +135,55 @@ def record(**fields) -> Packed:
     return Packed(bytes(buf), records.unpack_record, tuple(fields.values()), f"record {kind}")
 
 
+def sealed_record(log_key: bytes, seq: int, packed: Packed) -> Packed:
+    def read(data: bytes) -> bytes | None:
+        return kiosk_log.open_record(segment.segment_seal(log_key), seq, data)
+
+    buf = bytearray(packed.data)
+    segment.segment_seal(log_key).close(seq, buf, records.RECORD_BYTES - segment.TAG_BYTES)
+    return Packed(bytes(buf), read, packed.data, "sealed record")
+
+
+def escrow(both: bytes, daily_key: bytes, random: bytes) -> Packed:
+    escrow_keys = EscrowKeys(both[:16], both[16:])
+    return Packed(seal(escrow_keys, daily_key, random), partial(open_escrow, escrow_keys), daily_key, "escrow")
+
+
+def sealed(session_keys: bytes, number: int, packed: Packed) -> Packed:
+    def read(data: bytes) -> bytes:
+        buf = bytearray(data)
+        return bytes(buf[: sealing.Seal(session_keys[:48]).open(number, buf, len(buf))])
+
+    buf = bytearray(packed.data + bytes(16))
+    assert sealing.Seal(session_keys[:48]).close(number, buf, len(packed.data)) == len(buf)
+    return Packed(bytes(buf), read, packed.data, "sealed message")
+
+
 def block_header(**fields) -> Packed:
     buf = bytearray(records.BLOCK_HEADER_BYTES)
     records.pack_block_header(buf, **fields)
     return Packed(bytes(buf), records.unpack_block_header, tuple(fields.values()), "block header")
 
 
-def state_record(counter: int, **fields) -> Packed:
-    def read(data: bytes) -> tuple:
+def state_record(part: int, **fields) -> Packed:
+    def read(data: bytes) -> dict:
+        assert records.state_part(data) == part
         state = State()
-        return records.unpack_state(data, state), vars(state)
+        records.unpack_state_part(data, part, state)
+        return {name: getattr(state, name) for name in fields}
 
     state = State()
-    assert vars(state).keys() == fields.keys()
+    assert vars(state).keys() >= fields.keys()
     vars(state).update(fields)
-    buf = bytearray(records.STATE_BYTES)
-    records.pack_state(buf, counter, state)
-    return Packed(bytes(buf), read, (counter, fields), "state")
+    buf = bytearray(records.STATE_PART_BYTES[part])
+    assert records.pack_state_part(buf, part, state) == len(buf)
+    return Packed(bytes(buf), read, fields, f"state {part}")
+
+
+def state_block(generation: int) -> Packed:
+    buf = bytearray(records.UNIT_BYTES)
+    records.pack_state_block(buf, generation)
+    return Packed(bytes(buf), records.unpack_state_block, generation, "state block")
 
 
 def link() -> Fragments:
@@ -190,7 +228,10 @@ def id_at(daily_key: bytes, day: int, unix_s: int) -> bytes:
 
 PHONE_KEY = h(json.loads((VECTORS / "infof.json").read_text())["base_id"])
 
-REQUESTS = {"HELLO": 1, "INFO": 2, "TIME": 3, "PULL": 4, "ACK": 5, "VERDICT": 6, "BYE": 7}
+REQUESTS = {
+    "HELLO": 1, "INFO": 2, "TIME": 3, "PULL": 4, "ACK": 5, "VERDICT": 6, "BYE": 7, "AUTH": 8, "CHALLENGE": 9,
+    "RELEASE": 10,
+}  # fmt: skip
 MESSAGES = {
     **REQUESTS,
     **{f"ANSWER_{name}": kind | kiosk_messages.ANSWER for name, kind in REQUESTS.items()},
@@ -201,45 +242,60 @@ CONSTANTS = {
     name: value
     for module in (kiosk_messages, messages, records)
     for name, value in vars(module).items()
-    if re.match(r"ERROR_|VERDICT_|AUTH_|INFO_|KIND_|FLAG_|STATE_PROV", name)
+    if re.match(r"ERROR_|VERDICT_|INFO_|KIND_|FLAG_|STATE_PROV", name)
 }
+FUNCTIONS = (
+    h, record, block_header, state_record, state_block, sealed_record, sealed, escrow, fragments, advertisement,
+    classify, on_air, id_at, bytes, range,
+)  # fmt: skip
 NAMES = {
     **CONSTANTS,
+    **{name: value for name, value in vars(records).items() if name.startswith("PART_")},
+    "AUTH_KEY": kiosk_messages.AUTH_KEY,
     **{name: getattr(keys, name) for name in ("day_of", "slot_of", "first_sub_key", "next_daily_key")},
     **{name: getattr(wire, name) for name in ("uuid_bytes", "sync_scan_response", "short_code", "PHONE_SERVICE_UUID")},
     **{name: getattr(kiosk_messages, name) for name in ("REQUEST_MAX_BYTES", "MESSAGE_MAX_BYTES")},
     **{name: getattr(records, name) for name in ("RECORD_BYTES", "BLOCK_HEADER_BYTES")},
+    **{name: getattr(sealing, name) for name in ("hkdf", "hmac_sha256")},
+    **{name: getattr(segment, name) for name in ("next_segment_key",)},
+    "release_code": messages.release_code,
     **{name: message(name, kind) for name, kind in MESSAGES.items()},
     "RECORDS": records_message,
     "PHONE_KEY": PHONE_KEY,
     "phone_advertisement": phone_wire.phone_advertisement,
-    **{
-        each.__name__: each
-        for each in (h, record, block_header, state_record, fragments, advertisement, classify, on_air, id_at, bytes)
-    },
+    **{each.__name__: each for each in FUNCTIONS},
 }
 
 
-def named_examples() -> dict[str, Packed]:
-    """What the document gives a name: `NAME = expression`."""
-    found = {}
+def add_named_examples() -> None:
+    """What the document gives a name: `NAME = expression`, which may use other names, be they explained later."""
+    waiting = {}
     for example in EXAMPLES:
-        if match := re.match(r"([A-Z]+) = ", example.expression):
-            found[match[1]] = evaluate(example.expression[match.end() :])
-    return found
+        if match := NAMED.match(example.expression):
+            assert match[1] not in waiting.keys() | NAMES.keys(), match[1]
+            waiting[match[1]] = example.expression[match.end() :]
+    while waiting:
+        for name, expression in list(waiting.items()):
+            with contextlib.suppress(NameError):
+                NAMES[name] = evaluate(expression)
+                del waiting[name]
+                break
+        else:
+            raise NameError(f"explained nowhere: what {', '.join(waiting)} are made of")
 
 
 def evaluate(expression: str) -> Any:
     return eval(expression, {"__builtins__": {}}, NAMES)
 
 
-NAMES.update(named_examples())
+NAMED = re.compile(r"([A-Z_]+) = ")
+add_named_examples()
 
 # --- Expressions -----------------------------------------------------------------------------------------------
 
 
 def value_of(example: Example) -> Any:
-    return evaluate(re.sub(r"^[A-Z]+ = ", "", example.expression))
+    return evaluate(NAMED.sub("", example.expression, count=1))
 
 
 def from_hex(digits: str) -> bytes:
@@ -265,7 +321,8 @@ def test_example(example):
 
 def test_every_message_and_record_has_an_example():
     shown = {value.kind for example in EXAMPLES if isinstance(value := value_of(example), Packed)}
-    assert shown >= MESSAGES.keys() | {"RECORDS", "block header", "state", "advertisement"}
+    assert shown >= MESSAGES.keys() | {"RECORDS", "block header", "state block", "sealed record", "advertisement"}
+    assert {f"state {part}" for part in range(len(records.STATE_PART_BYTES))} <= shown
     kinds = {value for name, value in CONSTANTS.items() if name.startswith("KIND_")}
     assert {f"record {kind}" for kind in kinds} == {name for name in shown if name.startswith("record")}
 
@@ -288,7 +345,7 @@ def test_only_known_kinds_of_blocks():
     known = {"spec", "session", "console", "json", "text"}
     assert {block.kind for block in BLOCKS} == known
     files = {"data_trace.txt", "national_list.json", "version.json"}
-    answers = {f"bluezone {command} --json" for command in ("sync", "flash", "demo")}
+    answers = {f"bluezone {command} --json" for command in ("sync", "release", "flash", "demo")}
     assert {block.name for block in BLOCKS} == files | answers | {""}
     assert all(bool(block.name) == (block.kind in ("json", "text")) for block in BLOCKS)
 
@@ -319,10 +376,8 @@ def test_places_and_sizes_add_up_to_the_next_example(table):
     assert at == len(data.data if isinstance(data, Packed) else data)
 
 
-@pytest.mark.parametrize(("name", "number"), [*CONSTANTS.items(), *MESSAGES.items(), ("RECORDS", 0x89)])
+@pytest.mark.parametrize(("name", "number"), [*CONSTANTS.items(), *MESSAGES.items(), ("RECORDS", 0x8C)])
 def test_every_number_stands_beside_its_name(name, number):
-    if name == "AUTH_NONE":
-        return
     found = [int(digits, 0) for digits in re.findall(rf"^\| (\w+) \| `{name}` \|", TEXT, re.MULTILINE)]
     assert found == [number]
 
@@ -330,7 +385,7 @@ def test_every_number_stands_beside_its_name(name, number):
 @pytest.mark.parametrize("name", [name for name in MESSAGES if name != "ANSWER_INFO"])
 def test_sizes_of_fields_in_the_tables_of_messages(name):
     (fields,) = re.findall(rf"^\| \w+ \| `{name}` \|(.*)\|$", TEXT, re.MULTILINE)
-    sizes = [int(size) for size in re.findall(r"\((\d)\)(?:,| \|| $|$)", fields.strip())]
+    sizes = [int(size) for size in re.findall(r"\((\d+)\)(?:,| \|| $|$)", fields.strip())]
     (data,) = {
         len(value.data) for example in EXAMPLES if isinstance(value := value_of(example), Packed) and value.kind == name
     }
@@ -348,8 +403,9 @@ def test_limits_of_a_session_are_those_of_the_code():
         for name, parameter in inspect.signature(SyncSession).parameters.items()
         if name.endswith("_ms")
     }
-    assert defaults == {"consent_ms": 60, "idle_ms": 20, "session_ms": 300}
-    assert "| from the button to HELLO | 60 s |" in TEXT
+    assert defaults == {"consent_ms": 60, "auth_ms": 8, "idle_ms": 20, "session_ms": 300}
+    assert "| from the button to AUTH | 60 s |" in TEXT
+    assert "| from the first fragment to AUTH | 8 s |" in TEXT
     assert "| without a request or progress | 20 s |" in TEXT
     assert "| connection | 300 s |" in TEXT
 
@@ -359,7 +415,8 @@ def test_sections_that_the_code_names_exist():
     named = set()
     for folder in ("firmware", "boards", "host_tools"):
         for path in (ROOT / folder).rglob("*.py"):
-            named |= set(re.findall(r'SPEC\.md, "([^"]+)"', path.read_text(encoding="utf-8")))
+            found = re.findall(r'SPEC\.md,\s+"([^"]+)"', path.read_text(encoding="utf-8"))
+            named |= {" ".join(title.split()) for title in found}
     assert len(named) >= 4
     assert named <= titles
 
@@ -368,18 +425,26 @@ def test_sections_that_the_code_names_exist():
 
 
 class ExampleLog:
-    """145, 146 and 147, of which 146 is damaged."""
+    """145, 146 and 147, of which 146 was never written."""
 
     oldest_seq, next_seq = 145, 148
 
     def read(self, seq, buf, at):
-        packed = {145: NAMES["ENCOUNTER"], 147: NAMES["PHONE"]}.get(seq)
-        if packed is not None:
-            buf[at : at + records.RECORD_BYTES] = packed.data
-        return packed is not None
+        if seq in (145, 147):
+            buf[at : at + records.RECORD_BYTES] = NAMES["SEALED"].data
+        return seq in (145, 147)
 
 
 class ExampleToken:
+    """What the session asks of the token, and its state."""
+
+    sync_key, code_key = NAMES["SYNC_KEY"], NAMES["CODE_KEY"]
+    escrow, first_day = NAMES["ESCROW"].data, 18482
+    watermark = 145
+
+    def random(self, length):
+        return {16: NAMES["TOKEN_NONCE"], 5: h("E0E1E2E3E4")}[length]
+
     def info(self):
         (example,) = (example for example in EXAMPLES if example.expression.startswith("ANSWER_INFO"))
         return value_of(example).fields[1]
@@ -388,47 +453,75 @@ class ExampleToken:
         return -2
 
     def set_watermark(self, seq):
-        pass
+        self.watermark = seq
 
     def show_verdict(self, code):
         pass
 
 
-def answers(session: SyncSession) -> list[bytes]:
-    receiver = link()
-    buf = bytearray(64)
-    found = []
-    while length := session.next_fragment(buf, len(buf)):
-        # The counter goes through the whole session; here every answer begins anew.
-        receiver._in_next = buf[0] & 0x7F
-        whole = receiver.feed(buf, length)
-        if whole:
-            found.append(bytes(receiver.inbox[:whole]))
-        session.sent(length)
-    return found
+class Said(NamedTuple):
+    data: bytes
+    fragments: list[bytes]
+
+
+class ExampleSession:
+    """Token and kiosk of the document's conversations."""
+
+    def __init__(self) -> None:
+        token = ExampleToken()
+        self.token = SyncSession(ExampleLog(), token, token)
+        self.token.connected()
+        self.kiosk = link()
+        self.now_ms = 0
+
+    def ask(self, data: bytes) -> Said:
+        pieces = list(kiosk_messages.fragments(self.kiosk, data, 64))
+        for piece in pieces:
+            self.token.feed(piece, len(piece), self.now_ms)
+        if data[0] == kiosk_messages.AUTH:
+            nonces = NAMES["KIOSK_NONCE"] + NAMES["TOKEN_NONCE"]
+            self.kiosk.seal(*kiosk_messages.kiosk_seals(NAMES["SYNC_KEY"], nonces))
+        return Said(data, pieces)
+
+    def answers(self) -> list[Said]:
+        buf = bytearray(244)
+        found, pieces = [], []
+        while length := self.token.next_fragment(buf, len(buf)):
+            whole = self.kiosk.feed(buf, length)
+            pieces.append(bytes(buf[:length]))
+            if whole:
+                found.append(Said(bytes(self.kiosk.inbox[:whole]), pieces))
+                pieces = []
+            self.token.sent(length)
+        return found
 
 
 @pytest.mark.parametrize("conversation", SESSIONS, ids=lambda block: f"line{block.line}")
 def test_session(conversation):
-    session = SyncSession(ExampleLog(), ExampleToken())
-    session.connected()
-    kiosk = link()
-    said: list[bytes] = []
-    for now_ms, line in enumerate(without_remarks(conversation.text).splitlines()):
+    session = ExampleSession()
+    said: list[Said] = []
+    last = Said(b"", [])
+    for line in re.sub(r"\n    +", " ", without_remarks(conversation.text)).splitlines():
+        session.now_ms += 1
         if line == "button":
-            session.open(0)
+            session.token.open(0)
         elif line == "hangs up":
-            assert session.tick(now_ms)
+            assert session.token.tick(session.now_ms)
+        elif line.startswith("  "):
+            assert last.fragments == [from_hex(piece) for piece in line.split("|")]
+        elif match := re.fullmatch(r"> fragment\((.*)\)", line):
+            piece = evaluate(match[1])
+            session.token.feed(piece, len(piece), session.now_ms)
+            assert not session.answers()
         elif line.startswith("> "):
             assert said == []
             request = evaluate(line[2:])
-            data = request.data if isinstance(request, Packed) else request
-            for piece in kiosk_messages.fragments(kiosk, data, 64):
-                session.feed(piece, len(piece), now_ms)
-            said = answers(session)
+            last = session.ask(request.data if isinstance(request, Packed) else request)
+            said = session.answers()
         else:
             assert line.startswith("< ")
-            assert said.pop(0) == evaluate(line[2:]).data
+            last = said.pop(0)
+            assert last.data == evaluate(line[2:]).data
     assert said == []
 
 
@@ -464,35 +557,47 @@ def packed_example(kind: str) -> bytes:
     return next(v.data for each in EXAMPLES if isinstance(v := value_of(each), Packed) and v.kind == kind)
 
 
+class Keeper:
+    """A state store that keeps nothing."""
+
+    def save(self, state):
+        pass
+
+
 def test_a_log_laid_out_as_the_document_says_is_found():
     image = Image(4)
     begin = 3 * image.block_bytes  # the log's second block
+    last = sealed_record(NAMES["LOG_KEY"], 147, NAMES["PHONE"])
     image.program(begin, packed_example("block header"))
-    for place, raw in ((0, NAMES["ENCOUNTER"].data), (1, bytes(28)), (2, NAMES["PHONE"].data)):
+    for place, raw in ((0, NAMES["SEALED"].data), (2, last.data)):
         image.program(begin + 32 + 28 * place, raw)
-    log = Log(image, 2, 2)
+    state: Any = State()
+    state.log_key, state.log_segment, state.keeper = NAMES["LOG_KEY"], 1, Keeper()
+    log = Log(image, 2, 2, state)
     log.mount()
     assert (log.oldest_seq, log.next_seq, log.capacity_records) == (145, 148, 290)
     buf = bytearray(28)
-    for seq, expected in ((145, NAMES["ENCOUNTER"].data), (146, None), (147, NAMES["PHONE"].data)):
+    for seq, expected in ((145, NAMES["SEALED"].data), (146, None), (147, last.data)):
         assert log.read(seq, buf, 0) == (expected is not None)
         assert expected is None or buf == expected
     assert log.append(*NAMES["PHONE"].fields) == 148
-    assert image.data[begin + 32 + 28 * 3 :][:28] == NAMES["PHONE"].data
+    assert image.data[begin + 32 + 28 * 3 :][:28] == sealed_record(NAMES["LOG_KEY"], 148, NAMES["PHONE"]).data
 
 
 def test_a_state_laid_out_as_the_document_says_is_found_and_its_key_overwritten():
     image = Image(2)
-    raw = packed_example("state")
-    image.program(80 * 5, raw)
+    parts = [packed_example(f"state {part}") for part in range(4)]
+    image.program(0, packed_example("state block") * 2 + b"".join(part * 2 for part in parts))
     store, state = StateStore(image, 0, 1), State()
     assert store.load(state)
-    assert (state.boot, state.daily_key) == (7, PHONE_KEY)
-    state.daily_key = keys.next_daily_key(PHONE_KEY)
-    store.save(state)
-    assert image.data[80 * 5 : 80 * 6] == raw[:14] + bytes(32) + raw[46:]
-    assert image.data[80 * 6 + 14 :][:32] == state.daily_key
-    assert image.data[80 * 6 + 6 : 80 * 6 + 10] == bytes([43, 0, 0, 0])
+    old_key = state.daily_key
+    assert image.data.count(old_key) == 2
+    state.daily_key = keys.next_daily_key(old_key)
+    state.keep()
+    assert (image.data.count(old_key), image.data.count(state.daily_key)) == (0, 2)
+    again = State()
+    assert StateStore(image, 0, 1).load(again)
+    assert (again.boot, again.daily_key) == (state.boot, state.daily_key)
 
 
 # --- Files and commands ----------------------------------------------------------------------------------------
@@ -542,7 +647,7 @@ def same_but_for_more(shown: Any, actual: Any) -> bool:
 def test_command(console, example_files):
     prompt, _, expected = console.text.partition("\n")
     words = prompt.removeprefix("$ bluezone ").split()
-    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()):
+    with contextlib.redirect_stdout(StringIO()) as out, contextlib.redirect_stderr(StringIO()):
         status = cli.run(cli.build_app(), words)
     shown = json.loads(expected)
     assert same_but_for_more(shown, json.loads(out.getvalue()))
@@ -614,7 +719,7 @@ def shape(value: Any) -> Any:
 
 
 def wearer_result() -> WearerResult:
-    info = TokenInfo(h("0102030405060708"), (0, 1, 0), True, True, 2987, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    info = TokenInfo(h("0102030405060708"), (0, 1, 0), True, True, 2987, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 145)
     days = (verdict.DayExposure(date(2020, 8, 8), 0, 31, 16, 15),)
     told = verdict.Verdict("exposed", days, (), verdict.load_rules().rules[0])
     return WearerResult(info, SyncResult(info, 0, 2, 148), [], told, 1596873600)
@@ -623,6 +728,22 @@ def wearer_result() -> WearerResult:
 def test_answer_of_sync():
     (shown,) = json.loads(block("bluezone sync --json"))["tokens"]
     assert shown == serve.result_json(wearer_result())
+
+
+def test_answer_of_release(tmp_path, monkeypatch):
+    shown = json.loads(block("bluezone release --json"))
+
+    async def released(*_arguments):
+        return Release(h(shown["serial"]), 1596873600, 18482, NAMES["ESCROW"].data, [])
+
+    monkeypatch.setattr(kiosk_release, "release", released)
+    monkeypatch.setattr(kiosk_release, "real", object)
+    monkeypatch.chdir(tmp_path)
+    answer = kiosk_release.release_here("3J2824", Path(shown["file"]), Path("db.sqlite"), KioskRoot(bytes(32)), 1.0)
+    assert answer == {**shown, "encounters": 0}
+    fields = json.loads(Path(shown["file"]).read_text())
+    (table,) = re.findall(r"^### Release\n(?:.*\n)*?((?:\|.*\n)+)", TEXT, re.MULTILINE)
+    assert [row[0].strip("`") for row in rows(table)[2:]] == list(fields)
 
 
 def test_answer_of_flash():
