@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+Rules = Annotated[str | None, typer.Option(help="The rules: viet-nam, dp-3t, cwa, or a file like rules.toml.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 
 
@@ -33,11 +34,17 @@ def sync(
     cases: Annotated[Path, typer.Option(help="The national list, as JSON.")],
     database: Annotated[Path, typer.Option(help="The kiosk's database; made when missing.")] = Path("kiosk.sqlite"),
     seconds: Annotated[float, typer.Option(help="How long to wait for tokens.")] = 60.0,
+    rules: Rules = None,
+    board: Annotated[str | None, typer.Option(help="The tokens' board, for its RSSI offset.")] = None,
     as_json: Json = False,
 ) -> None:
     """Read every token in sync mode near this PC, over its own Bluetooth adapter, and tell each verdict."""
+    from host_tools.matching.rules import load_rules
+    from host_tools.provisioning.firmware_files import rssi_offset_db
+
     from .serve import serve_here
 
-    found = serve_here(cases, database, seconds, quiet=as_json)
+    judged_by = load_rules(rules).for_board(rssi_offset_db(board) if board else 0.0)
+    found = serve_here(cases, database, seconds, as_json, judged_by)
     if as_json:
         print(json.dumps({"tokens": found}, ensure_ascii=False))

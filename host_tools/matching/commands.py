@@ -1,4 +1,4 @@
-"""`bluezone match` and `bluezone ids`."""
+"""`bluezone match`, `bluezone ids`, and the commands of evidence_commands.py."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from host_tools.errors import UserError
+from host_tools.matching import evidence_commands
 
 if TYPE_CHECKING:
     from host_tools.matching.exposures import Exposure
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
     """Add the subcommands of matching."""
     app.command("match")(match)
     app.command("ids")(ids)
+    evidence_commands.register(app)
 
 
 def match(
@@ -30,14 +32,22 @@ def match(
     peer_view: Annotated[
         bool, typer.Option("--peer-view", help="Exchange the log's two ids: the view of the phones it met.")
     ] = False,
+    rules: Annotated[
+        str | None, typer.Option(help="The rules: viet-nam, dp-3t, cwa, or a file like rules.toml.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look for cases of the national list in a phone's contact log."""
+    """Look for cases of the national list in a phone's contact log, and explain the verdict."""
     from host_tools.matching import national_list, trace_log
     from host_tools.matching.case_index import CaseIndex
+    from host_tools.matching.explanation import ListVersion, explain, explanation_json
     from host_tools.matching.exposures import days_of_sightings, match_sightings
+    from host_tools.matching.rules import load_rules
+    from host_tools.matching.verdict import infectious_periods, judge
 
+    judged_by = load_rules(rules)
     listed = national_list.load(cases)
+    version = ListVersion.of_file(cases)
     trace = trace_log.load(log, peer_view)
     index = CaseIndex(
         listed.cases,
@@ -45,11 +55,15 @@ def match(
         only_ids={sighting.peer_id for sighting in trace.sightings},
     )
     matches = match_sightings(trace.sightings, index)
+    verdict = judge(matches, judged_by, judged_by.phone_scan_period_s, infectious_periods(listed.cases, matches))
     rejected = listed.rejected + trace.rejected
     if as_json:
-        print(json.dumps({"matches": [_match_json(m) for m in matches], "rejected": [_json(r) for r in rejected]}))
+        answer = {"matches": [_match_json(m) for m in matches], **explanation_json(verdict, version)}
+        print(json.dumps({**answer, "rejected": [_json(r) for r in rejected]}))
         return
     _print_matches(matches, rejected, len(trace.sightings), len(listed.cases))
+    reasons = explain(verdict, version)
+    print("\n" + "\n".join(reasons.vi) + "\n\n" + "\n".join(reasons.en))
 
 
 def ids(

@@ -50,7 +50,7 @@ def match(log: Path, cases: Path, *more: str) -> tuple[list[dict], list[dict]]:
     status, out, err = run("match", "--log", log, "--cases", cases, "--json", *more)
     assert (status, err) == (0, "")
     answer = json.loads(out)
-    assert answer.keys() == {"matches", "rejected"}
+    assert answer.keys() == {"matches", "rejected", "verdict", "days", "rule", "list", "explanation"}
     return answer["matches"], answer["rejected"]
 
 

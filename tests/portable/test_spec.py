@@ -23,8 +23,13 @@ from host_tools import cli
 from host_tools.kiosk import demo_view, serve
 from host_tools.kiosk.service import WearerResult
 from host_tools.link.session import SyncResult, TokenInfo
-from host_tools.matching import national_list, trace_log, verdict
+from host_tools.matching import evidence_commands, national_list, trace_log
 from host_tools.matching.case_index import case_slots
+from host_tools.matching.explanation import ListVersion
+from host_tools.matching.risk import DayExposure
+from host_tools.matching.rules import load_rules
+from host_tools.matching.second_degree import Together
+from host_tools.matching.verdict import Verdict
 from host_tools.provisioning.firmware_files import BuiltFile
 from host_tools.provisioning.flash import Flash, Report
 from host_tools.simulation.demo import DemoResult
@@ -287,8 +292,8 @@ def test_only_known_kinds_of_blocks():
     assert TEXT.count("```") == 2 * len(BLOCKS)
     known = {"spec", "session", "console", "json", "text"}
     assert {block.kind for block in BLOCKS} == known
-    files = {"data_trace.txt", "national_list.json", "version.json"}
-    answers = {f"bluezone {command} --json" for command in ("sync", "flash", "demo")}
+    files = {"data_trace.txt", "other_trace.txt", "national_list.json", "version.json"}
+    answers = {f"bluezone {command} --json" for command in ("sync", "f2", "flash", "demo")}
     assert {block.name for block in BLOCKS} == files | answers | {""}
     assert all(bool(block.name) == (block.kind in ("json", "text")) for block in BLOCKS)
 
@@ -500,7 +505,7 @@ def test_a_state_laid_out_as_the_document_says_is_found_and_its_key_overwritten(
 
 @pytest.fixture
 def example_files(tmp_path, monkeypatch):
-    for name in ("data_trace.txt", "national_list.json"):
+    for name in ("data_trace.txt", "other_trace.txt", "national_list.json"):
         (tmp_path / name).write_text(block(name))
     monkeypatch.chdir(tmp_path)
 
@@ -615,14 +620,23 @@ def shape(value: Any) -> Any:
 
 def wearer_result() -> WearerResult:
     info = TokenInfo(h("0102030405060708"), (0, 1, 0), True, True, 2987, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-    days = (verdict.DayExposure(date(2020, 8, 8), 0, 31, 16, 15),)
-    told = verdict.Verdict("exposed", days, (), verdict.load_rules().rules[0])
-    return WearerResult(info, SyncResult(info, 0, 2, 148), [], told, 1596873600)
+    rule = load_rules().rules[0]
+    days = (DayExposure(date(2020, 8, 8), 0, 16, 0, 15, 16, 0.91, rule),)
+    told = Verdict("exposed", days, (), rule)
+    version = ListVersion("b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9", 1596787200, 86400)
+    return WearerResult(info, SyncResult(info, 0, 2, 148), [], told, 1596873600, version)
 
 
 def test_answer_of_sync():
     (shown,) = json.loads(block("bluezone sync --json"))["tokens"]
     assert shown == serve.result_json(wearer_result())
+
+
+def test_answer_of_f2():
+    shown = json.loads(block("bluezone f2 --json"))
+    day = date.fromisoformat(shown["since"])
+    probable = {row["short_code"]: [Together(day, row["days"][0]["minutes"])] for row in shown["probable"]}
+    assert shown == evidence_commands.second_degree_json(shown["token"], day, shown["compared"], probable)
 
 
 def test_answer_of_flash():
