@@ -193,7 +193,7 @@ class SoakToken:
         port = _Port(self.random)
         board = types.SimpleNamespace(
             settings=self.office.settings, store=self.flash, clock=self.office.clock(), entropy=port, power=port,
-            indicator=port, button=port, watchdog=port, heap_bytes=lambda: 0, make_radio=self._make_radio,
+            indicator=port, button=port, watchdog=port, heap_bytes=lambda: 0, scratch=None, make_radio=self._make_radio,
         )  # fmt: skip
         board.clock.set(self.office.start_s)
         self.app = self.office.app.Token(board)

@@ -79,7 +79,7 @@ def test_it_goes_on_from_the_time_it_is_set_to(start_ms: int, before: list[int],
         ticks.passed_ms += step
         true_ms = NOW_S * 1000 + ms + ticks.passed_ms - set_at_ms
         assert clock.now() == true_ms // 1000
-        assert clock.ms_in_second() == true_ms % 1000
+        assert clock.ms_to(1) == 1000 - true_ms % 1000
         assert clock.uptime_ms() == ticks.passed_ms  # setting the time does not touch it
 
 
@@ -113,11 +113,12 @@ def test_a_time_known_about_does_not_overrule_a_clock_that_is_set() -> None:
     ticks.passed_ms += 700
     clock.set_about(NOW_S - 3600)
     assert clock.now() == NOW_S + 1
-    assert clock.ms_in_second() == 200
+    assert clock.ms_to(1) == 800
 
 
 def test_an_unset_clock_counts_from_the_epoch() -> None:
     clock, ticks = make_clock(PERIOD - 5)
     ticks.passed_ms += 12_345
     assert clock.now() == 12
-    assert clock.ms_in_second() == 345
+    assert clock.ms_to(1) == 655
+    assert clock.ms_to(900) == 900_000 - 12_345

@@ -12,7 +12,8 @@ from tracing.encounters import Encounters
 
 NOON_S = 1_596_844_800
 CAPACITY = 4
-STALE_S = 80  # who has been silent for longer makes room first
+STALE_S = 80  # who has been silent for longer makes room first,
+ESTABLISHED, GRACE_S = 4, 35  # … so much later, if so many windows have heard it
 STRONGER_DB = 6  # a newcomer must be so much nearer than the one that makes room
 NEAR_DBM = -75  # and the one that makes room no nearer
 # Ids that could be found where none begins: all alike, and like the bytes of neighbours.
@@ -78,9 +79,10 @@ class EncountersMachine(RuleBasedStateMachine):
             self.model[ident] = Entry(kind_flags, self.now_s, self.now_s, 1, [rssi_dbm])
 
     def _who_may_go(self, rssi_dbm):
-        stalest_s = min(entry.last_s for entry in self.model.values())
+        due_s = {i: e.last_s + (GRACE_S if e.windows >= ESTABLISHED else 0) for i, e in self.model.items()}
+        stalest_s = min(due_s.values())
         if stalest_s < self.now_s - STALE_S:
-            return [ident for ident, entry in self.model.items() if entry.last_s == stalest_s]
+            return [ident for ident, at_s in due_s.items() if at_s == stalest_s]
         means_dbm = {ident: entry.record(ident)[6] for ident, entry in self.model.items()}
         weakest_dbm = min(means_dbm.values())
         if weakest_dbm >= min(rssi_dbm - STRONGER_DB, NEAR_DBM):
