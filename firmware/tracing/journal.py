@@ -29,20 +29,21 @@ _SPARE_MOST = const(64 * 8)
 _SPARE_TIGHT = const(4 * 8)
 
 # Phones: address, its type, windows that heard it (0: a free place), last heard, not to be tried before (both in units
-# of 16 s, low 16 bits), failures, the id's slot (low 16 bits), id
-_PHONE = const("<6sBBHHBH12s")
-_PHONE_BYTES = const(27)
+# of 16 s, low 16 bits), failures, the id's slot (low 16 bits), id, last RSSI
+_PHONE = const("<6sBBHHBH12sb")
+_PHONE_BYTES = const(28)
 _WINDOWS = const(7)
 _UNIT_BITS = const(4)
 _MASK = const(0xFFFF)
 _FUTURE = const(0x8000)  # half of it and more is the future
 
-_FAILURES_MOST = const(2)  # between two windows
+_FIRST_LIMIT_MS = const(2000)  # for the first attempt: an iPhone answers in less, mostly
+_FAILED_MOST_MS = const(10_000)  # so long in all may attempts fail between two windows
 _FAILURE_WINDOWS = const(8)  # what a failure counts against windows that have heard the address
 _REST_UNITS = const(4)  # after the first failure, about a minute
 _REST_DOUBLINGS = const(4)
 _HERE_UNITS = const(3)  # heard this long ago or less: it may be tried
-_GONE_UNITS = const(5)  # gives way when the table is full: not read and silent for two windows,
+_GONE_UNITS = const(3)  # gives way when the table is full: not read and silent for two windows,
 _KNOWN_GONE_UNITS = const(10)  # … read, and silent for four
 _NONE = const(-1)
 
@@ -103,10 +104,12 @@ class Journal:
 
     def read_phone_id(self, radio, button, limit_ms):
         """Read the id of the phone that is due, for `limit_ms` at most; a press of the button ends it for now."""
-        address_type, address = self.phones.begin()
+        address_type, address, limit_ms, rssi_dbm = self.phones.begin(limit_ms)
         ident = radio.read_phone_id(address_type, address, limit_ms)
         if ident or not button.restless:
-            self.phones.learn(address, ident, self._slot, self._clock.now())
+            self.phones.learn(address, ident, self._slot, self._clock.now(), limit_ms)
+        if ident:
+            self._note(ident, rssi_dbm, records.FLAG_CONNECTED)
 
     def _drain(self):
         while True:
@@ -114,16 +117,20 @@ class Journal:
             if sighting is None:
                 return
             kind, rssi_dbm, address_type, address, ident = sighting
-            flags = records.KIND_ENCOUNTER | (records.FLAG_CLOCK_SET if self._clock.is_set else 0)
+            flags = 0
             if kind == wire.BLUEZONE_PHONE:
-                ident = self.phones.id_of(address_type, address, self._slot, self._window_s)
-                flags |= records.FLAG_CONNECTED
+                ident = self.phones.id_of(address_type, address, rssi_dbm, self._slot, self._window_s)
+                flags = records.FLAG_CONNECTED
             if ident:
-                self._changed = True
-                pushed_out = self.encounters.note(ident, rssi_dbm, self._window_s, flags)
-                if pushed_out:
-                    self._spare = min(self._spare, _SPARE_TIGHT)
-                    self._write(pushed_out)
+                self._note(ident, rssi_dbm, flags)
+
+    def _note(self, ident, rssi_dbm, flags):
+        self._changed = True
+        flags |= records.KIND_ENCOUNTER | (records.FLAG_CLOCK_SET if self._clock.is_set else 0)
+        pushed_out = self.encounters.note(ident, rssi_dbm, self._window_s, flags)
+        if pushed_out:
+            self._spare = min(self._spare, _SPARE_TIGHT)
+            self._write(pushed_out)
 
     def settle(self, now_s, silent_s=_SILENT_S):
         """Write the encounters that are over: not heard for `silent_s`. With 0 all; who is still there begins anew."""
@@ -165,11 +172,11 @@ class Phones:
     """Address → id, as long as the id is on the air; of fixed size.
 
     Whoever is heard longest is read first. An address that does not answer waits, each time twice as long, and loses
-    eight windows of its standing; after two failures nobody is tried until the next window. So forged iPhones, which
-    anybody can advertise, cost the real ones some turns and the battery no more than two attempts a window.
+    eight windows of its standing; after ten seconds in vain nobody is tried until the next window. So forged iPhones,
+    which anybody can advertise, cost the real ones some turns and the battery no more than that.
 
     Args:
-        capacity: how many addresses, 27 bytes each.
+        capacity: how many addresses, 28 bytes each.
 
     Attributes:
         due: place of the address that `begin` gives, the next one to be read; negative: none.
@@ -178,9 +185,9 @@ class Phones:
     def __init__(self, capacity):
         self._buf = bytearray(capacity * _PHONE_BYTES)
         self.due = _NONE
-        self._failures = 0  # since the last window
+        self._failed_ms = 0  # since the last window
 
-    def id_of(self, address_type, address, slot, now_s):
+    def id_of(self, address_type, address, rssi_dbm, slot, now_s):
         """An advertisement was heard: the id of the phone at `address` (6 bytes) in quarter of an hour `slot`, or b"".
 
         Args:
@@ -192,38 +199,40 @@ class Phones:
         if at < 0:
             at = self._make_room(now, slot)
             if at >= 0:
-                pack_into(_PHONE, buf, at, address, address_type, 1, now, now, 0, (slot - 1) & _MASK, b"")
+                pack_into(_PHONE, buf, at, address, address_type, 1, now, now, 0, (slot - 1) & _MASK, b"", rssi_dbm)
             return b""
-        _, _, windows, heard, rest, failures, known, ident = unpack_from(_PHONE, buf, at)
+        _, _, windows, heard, rest, failures, known, ident, _ = unpack_from(_PHONE, buf, at)
         if heard != now:
             windows = min(windows + 1, 0xFF)
-            pack_into(_PHONE, buf, at, address, address_type, windows, now, rest, failures, known, ident)
+            pack_into(_PHONE, buf, at, address, address_type, windows, now, rest, failures, known, ident, rssi_dbm)
         return ident if known == slot & _MASK else b""
 
     def note_window(self, slot, now_s):
         """A scan window has ended: who has failed may be tried again, one after the other."""
-        self._failures = 0
+        self._failed_ms = 0
         self._choose(slot, now_s)
 
-    def begin(self):
-        """(address type, address) of the phone that is due."""
-        fields = unpack_from(_PHONE, self._buf, self.due)
-        return fields[1], fields[0]
+    def begin(self, limit_ms):
+        """(address type, address, ms to try for, its last RSSI) of the phone that is due."""
+        address, address_type, _, _, _, failures, _, _, rssi_dbm = unpack_from(_PHONE, self._buf, self.due)
+        return address_type, address, limit_ms if failures else _FIRST_LIMIT_MS, rssi_dbm
 
-    def learn(self, address, ident, slot, now_s):
-        """What came of reading `address`: 12 bytes, on the air until `slot` ends, or b"" for a failure."""
+    def learn(self, address, ident, slot, now_s, tried_ms):
+        """What came of reading `address`: 12 bytes, on the air until `slot` ends, or b"" after `tried_ms` in vain."""
         if not ident:
-            self._failures += 1
+            self._failed_ms += tried_ms
         at = self._find(address)
         if at >= 0:
-            _, address_type, windows, heard, rest, failures, known, _ = unpack_from(_PHONE, self._buf, at)
+            _, address_type, windows, heard, rest, failures, known, _, rssi_dbm = unpack_from(_PHONE, self._buf, at)
             if ident:
                 failures = 0
                 known = slot & _MASK
             else:
                 rest = ((now_s >> _UNIT_BITS) + (_REST_UNITS << min(failures, _REST_DOUBLINGS))) & _MASK
                 failures = min(failures + 1, 0xFF)
-            pack_into(_PHONE, self._buf, at, address, address_type, windows, heard, rest, failures, known, ident)
+            pack_into(
+                _PHONE, self._buf, at, address, address_type, windows, heard, rest, failures, known, ident, rssi_dbm
+            )
         self._choose(slot, now_s)
 
     def _find(self, address):
@@ -235,12 +244,12 @@ class Phones:
 
     def _choose(self, slot, now_s):
         self.due = _NONE
-        if self._failures >= _FAILURES_MOST:
+        if self._failed_ms >= _FAILED_MOST_MS:
             return
         now = now_s >> _UNIT_BITS & _MASK
         best = -0x10000
         for at in range(0, len(self._buf), _PHONE_BYTES):
-            _, _, windows, heard, rest, failures, known, _ = unpack_from(_PHONE, self._buf, at)
+            _, _, windows, heard, rest, failures, known, _, _ = unpack_from(_PHONE, self._buf, at)
             standing = windows - failures * _FAILURE_WINDOWS
             if (
                 windows and known != slot & _MASK and (now - heard) & _MASK <= _HERE_UNITS
@@ -254,7 +263,7 @@ class Phones:
         found = _NONE
         most = 0
         for at in range(0, len(self._buf), _PHONE_BYTES):
-            _, _, windows, heard, _, failures, known, _ = unpack_from(_PHONE, self._buf, at)
+            _, _, windows, heard, _, failures, known, _, _ = unpack_from(_PHONE, self._buf, at)
             if windows == 0:
                 return at
             silent = (now - heard) & _MASK
