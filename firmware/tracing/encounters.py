@@ -22,6 +22,7 @@ _MOST_SPAN_S = const(0xFFFF)
 _TRAILER = const("<HII")
 _TRAILER_BYTES = const(10)
 _MARK = const(0xB201)
+_LONG_AGO_S = const(-0x10000)
 _BEHIND_S = const(2)  # a clock that was kept through a reset may have lost so much
 
 # The waiting room: bytes 1 and 2 of the id, window (Unix s, low 16 bits), RSSI of the first sighting (0: free). Byte 0
@@ -63,7 +64,7 @@ class Encounters:
         self._spare = _SPARE_MOST * _SPARE_WINDOWS if spare else -1  # in windows; negative: none, ever
         self.heard = 0
         self.turned_away = 0
-        self.full_s = 0
+        self.full_s = _LONG_AGO_S
 
     def __len__(self):
         return self._used
@@ -202,6 +203,7 @@ class Encounters:
 
     def shift(self, seconds):
         """Move all times by `seconds`: the clock has been corrected while these encounters go on."""
+        self.full_s += seconds
         for i in range(self._used):
             at = i * _BYTES + 12
             pack_into("<I", self._buf, at, max(0, unpack_from("<I", self._buf, at)[0] + seconds))

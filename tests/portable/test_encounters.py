@@ -217,6 +217,15 @@ def test_times_stay_in_their_range(seconds, start_s):
     assert record[1:3] == (start_s, 0)
 
 
+def test_when_the_table_was_full_moves_with_the_clock():
+    table = Encounters(1)
+    assert NOON_S - table.full_s > 86_400  # not yet
+    for ident in IDENTS[:2]:
+        table.note(ident, -60, NOON_S, 0x11)
+    table.shift(-86_400)
+    assert table.full_s == NOON_S - 86_400
+
+
 # --- Through a reset -------------------------------------------------------------------------------------------
 
 PLACES = 64  # of the journal
