@@ -81,7 +81,7 @@ class Token:
         """Work until the power ends.
 
         Raises:
-            TracingError: the board needs a reset. Nothing of what was heard is lost by it.
+            TracingError: the board needs a reset. What the table holds has been kept for that, or logged.
         """
         try:
             self.start()
