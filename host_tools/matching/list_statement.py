@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from host_tools.errors import UserError
 
-KINDS = ("F0", "F1")
 SUFFIX = ".sig"
 LIMIT_BYTES = 1024
 
