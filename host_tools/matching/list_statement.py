@@ -94,6 +94,12 @@ def verified(data: bytes, key: Ed25519PublicKey) -> Statement:
     return statement
 
 
+def digest_in(signature: str) -> str:
+    """The list's digest that a statement names, verified or not; "": it names none."""
+    said = re.search(r"^sha256 ([0-9a-f]{64})$", signature, re.MULTILINE)
+    return said[1] if said else ""
+
+
 def load_public_key(path: Path | str) -> Ed25519PublicKey:
     """Read an authority's public key (PEM).
 

@@ -137,7 +137,7 @@ def test_a_key_in_two_entries(tmp_path, later, rejected, doubtful):
     assert [case.index for case in listed.cases] == ([0, 2] if rejected else [0, 1, 2])
 
 
-def test_a_key_with_very_many_times_takes_no_longer_than_many_keys(tmp_path):
+def test_a_key_with_very_many_times(tmp_path):
     spans = [{**GOOD, "time_end": GOOD["time_end"] + i} for i in range(20_000)]
     listed = load(tmp_path, {"data": spans + spans[:3]})
     assert (len(listed.cases), len(listed.rejected)) == (20_000, 3)
