@@ -88,7 +88,7 @@ def read_entries(path: Path) -> list[Case]:
 
 def list_bytes(kind: str, cases: Iterable[Case]) -> bytes:
     """A list in the national list's format, one entry a line."""
-    lines = (
+    entries = (
         json.dumps(
             {
                 "daily_key": case.daily_key.hex().upper(),
@@ -99,7 +99,7 @@ def list_bytes(kind: str, cases: Iterable[Case]) -> bytes:
         )
         for case in cases
     )
-    return f'{{"kind": "{kind}", "data": [\n{",\n".join(lines)}\n]}}\n'.encode()
+    return f'{{"kind": "{kind}", "data": [\n'.encode() + ",\n".join(entries).encode() + b"\n]}\n"
 
 
 def _write(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from host_tools.errors import UserError
+from host_tools.matching.list_options import AllowHttp, AllowUnsigned, Cases, Kind, ListCache, ListKey
 
 if TYPE_CHECKING:
     from host_tools.matching.exposures import Exposure
@@ -26,18 +27,26 @@ def register(app: typer.Typer) -> None:
 
 def match(
     log: Annotated[Path, typer.Option(help="A contact log in Bluezone's export format (data_trace.txt).")],
-    cases: Annotated[Path, typer.Option(help="The national list (JSON).")],
+    cases: Cases,
     peer_view: Annotated[
         bool, typer.Option("--peer-view", help="Exchange the log's two ids: the view of the phones it met.")
     ] = False,
+    list_key: ListKey = None,
+    list_cache: ListCache = None,
+    kind: Kind = "F0",
+    allow_http: AllowHttp = False,
+    allow_unsigned: AllowUnsigned = False,
     as_json: AsJson = False,
 ) -> None:
     """Look for cases of the national list in a phone's contact log."""
-    from host_tools.matching import national_list, trace_log
+    import time
+
+    from host_tools.matching import trace_log
     from host_tools.matching.case_index import CaseIndex
     from host_tools.matching.exposures import days_of_sightings, match_sightings
+    from host_tools.matching.list_options import list_source
 
-    listed = national_list.load(cases)
+    listed, status = list_source(cases, list_key, list_cache, kind, allow_http, allow_unsigned).load(time.time())
     trace = trace_log.load(log, peer_view)
     index = CaseIndex(
         listed.cases,
@@ -47,8 +56,16 @@ def match(
     matches = match_sightings(trace.sightings, index)
     rejected = listed.rejected + trace.rejected
     if as_json:
-        print(json.dumps({"matches": [_match_json(m) for m in matches], "rejected": [_json(r) for r in rejected]}))
+        answer = {
+            "list": status.as_dict(),
+            "matches": [_match_json(m) for m in matches],
+            "rejected": [_json(r) for r in rejected],
+            "doubtful": [_json(r) for r in listed.doubtful],
+        }
+        print(json.dumps(answer))
         return
+    print(status.problem or f"{status.words()}.")
+    _print_remarks("Used, but contradicted by another entry", listed.doubtful)
     _print_matches(matches, rejected, len(trace.sightings), len(listed.cases))
 
 
@@ -121,15 +138,19 @@ def _print_matches(matches: "list[Exposure]", rejected: "list[Rejection]", sight
                 for m in matches
             ],
         )
-    if rejected:
-        _print_table("Not used", ("Where", "Why"), [(r.where, r.why) for r in rejected[:_SHOWN]])
-        if len(rejected) > _SHOWN:
-            print(f"… and {len(rejected) - _SHOWN} more; --json lists them.")
+    _print_remarks("Not used", rejected)
     print(
         f"{_count(len(matches), 'match', 'matches')} with {_count(len({m.case for m in matches}), 'case')}:"
         f" compared {_count(sightings, 'sighting')} with {_count(cases, 'case')} of the list"
         f" ({_count(len(rejected), 'part')} of the input not used)."
     )
+
+
+def _print_remarks(title: str, remarks: "list[Rejection]") -> None:
+    if remarks:
+        _print_table(title, ("Where", "Why"), [(r.where, r.why) for r in remarks[:_SHOWN]])
+    if len(remarks) > _SHOWN:
+        print(f"… and {len(remarks) - _SHOWN} more; --json lists them.")
 
 
 def _count(number: int, one: str, many: str = "") -> str:

@@ -52,9 +52,10 @@ class ListStatus:
         return asdict(self)
 
     def words(self) -> str:
-        """For people: "F0 list, version 7, signed, 3 hours old"."""
-        version = f", version {self.version}" if self.version is not None else ""
-        return f"{self.kind} list{version}, {'signed' if self.signed else 'not signed'}, {_age(self.age_s)} old"
+        """For people: "F0 list, version 7, signed, published 3 hours ago"."""
+        if self.signed:
+            return f"{self.kind} list, version {self.version}, signed, published {_age(self.age_s)} ago"
+        return f"{self.kind} list, not signed, fetched {_age(self.age_s)} ago"
 
 
 class ListSource:
