@@ -85,17 +85,17 @@ class Fetcher:
 
     Args:
         allow_http: see `checked_address`.
+        limit_bytes: what is larger is refused.
         transport: takes the place of the network, for tests.
         clock: seconds, for the limit of time.
     """
 
     allow_http: bool = False
+    limit_bytes: int = LIST_LIMIT_BYTES
     transport: httpx.BaseTransport | None = None
     clock: Callable[[], float] = time.monotonic
 
-    def fetch(
-        self, url: httpx.URL, into: BinaryIO, limit_bytes: int = LIST_LIMIT_BYTES, etag: str = ""
-    ) -> Fetched | None:
+    def fetch(self, url: httpx.URL, into: BinaryIO, etag: str = "") -> Fetched | None:
         """Fetch a file whole.
 
         Args:
@@ -116,7 +116,7 @@ class Fetcher:
                     into.seek(0)
                     into.truncate()
                     with _faults_in_words(), self._answer(client, url) as answer:
-                        return self._received(answer, into, limit_bytes, bool(etag))
+                        return self._received(answer, into, bool(etag))
         raise AssertionError("the last attempt returns or raises")
 
     @contextmanager
@@ -131,7 +131,7 @@ class Fetcher:
                 raise FetchError(f"the server sends us on to {url}, which is not https")
         raise FetchError(f"the server sends us on more than {_REDIRECTS} times")
 
-    def _received(self, answer: httpx.Response, into: BinaryIO, limit_bytes: int, conditional: bool) -> Fetched | None:
+    def _received(self, answer: httpx.Response, into: BinaryIO, conditional: bool) -> Fetched | None:
         if answer.status_code == httpx.codes.NOT_MODIFIED and conditional:
             return None
         if answer.status_code in (httpx.codes.NOT_FOUND, httpx.codes.GONE):
@@ -142,15 +142,15 @@ class Fetcher:
             raise FetchError(f"the server answered HTTP {answer.status_code}")
         if answer.headers.get("Content-Encoding", "identity") != "identity":
             raise FetchError("the server sent it compressed, which was not asked for")
-        too_big = f"it is larger than {limit_bytes} bytes"
-        if int(answer.headers.get("Content-Length", "0")) > limit_bytes:
+        too_big = f"it is larger than {self.limit_bytes} bytes"
+        if int(answer.headers.get("Content-Length", "0")) > self.limit_bytes:
             raise FetchError(too_big)
         digest = sha256()
         size_bytes = 0
         until_s = self.clock() + TIME_LIMIT_S
         for chunk in answer.iter_raw():
             size_bytes += len(chunk)
-            if size_bytes > limit_bytes:
+            if size_bytes > self.limit_bytes:
                 raise FetchError(too_big)
             if self.clock() > until_s:
                 raise FetchError(f"it had not arrived after {TIME_LIMIT_S:.0f} s")

@@ -228,7 +228,7 @@ class ListSource:
                 return Kept((replace(kept.parts[0], signature=signature),), kept.etag, now_s)
             etag = kept.etag if kept and not said else ""
             with cache.arriving() as stream:
-                fetched = self._fetcher.fetch(self._url, stream, etag=etag)
+                fetched = self._fetcher.fetch(self._url, stream, etag)
                 if fetched is None:
                     assert kept
                     return replace(kept, fetched_s=now_s)
@@ -247,7 +247,7 @@ class ListSource:
         text = BytesIO()
         try:
             url = self._url.copy_with(path=self._url.path + list_statement.SUFFIX)
-            self._fetcher.fetch(url, text, list_statement.LIMIT_BYTES)
+            replace(self._fetcher, limit_bytes=list_statement.LIMIT_BYTES).fetch(url, text)
         except NotThere:
             return ""
         return text.getvalue().decode("ascii", "replace")
