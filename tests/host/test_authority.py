@@ -1,4 +1,4 @@
-"""The authority: keys under a passphrase, versions that only grow, a whole that is always signed; and the kiosk's reload."""
+"""The authority: keys under a passphrase, versions that only grow, a signed whole; and the kiosk's newer lists."""
 
 import asyncio
 import json
