@@ -67,7 +67,7 @@ def publish(folder: Path, kind: str, new: Sequence[Case], key: Ed25519PrivateKey
     newest = parts[-1][1]
     whole = public / f"{kind}.json"
     data = list_bytes(kind, [*before, *added])
-    if not _is_signed(whole, Statement(kind, 1, newest.version, newest.published_s, len(data), _digest(data)), key):
+    if not _is_signed(whole, Statement(kind, 1, newest.version, newest.published_s, _digest(data)), key):
         _write(whole, kind, 1, newest.version, [*before, *added], key, newest.published_s)
     return Publication(kind, newest.version, len(added), len(before) + len(added), whole)
 
@@ -106,7 +106,7 @@ def _write(
     path: Path, kind: str, first: int, version: int, cases: Iterable[Case], key: Ed25519PrivateKey, now_s: int
 ) -> Statement:
     data = list_bytes(kind, cases)
-    statement = Statement(kind, first, version, now_s, len(data), _digest(data))
+    statement = Statement(kind, first, version, now_s, _digest(data))
     with replacing(path) as stream:
         stream.write(data)
     with replacing(_beside(path)) as stream:

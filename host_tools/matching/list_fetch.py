@@ -16,11 +16,12 @@ import stamina
 
 from host_tools.errors import UserError
 
-LIST_LIMIT_BYTES = 1 << 30  # five times the biggest list that can be held
+LIST_LIMIT_BYTES = 1 << 30  # more than three times the biggest list that can be held
 TIME_LIMIT_S = 600.0  # for one file, however slowly it drips
 ATTEMPTS = 4
 _REDIRECTS = 5
 _SILENCE_S = 20.0
+_ETAG_LIMIT = 256  # characters; what is longer is not worth sending back
 _LOCAL = {"localhost", "127.0.0.1", "::1"}
 _WEB = {"http", "https"}
 
@@ -41,7 +42,6 @@ class Fetched(NamedTuple):
     """A file that has arrived whole. `etag` is the server's name for this content, or ""."""
 
     sha256: str
-    size_bytes: int
     etag: str
 
 
@@ -110,7 +110,7 @@ class Fetcher:
         """
         # Identity: a file that unpacks to a thousand times its size has nothing to unpack here.
         headers = {"Accept-Encoding": "identity", **({"If-None-Match": etag} if etag else {})}
-        with httpx.Client(transport=self.transport, timeout=_SILENCE_S, headers=headers) as client:
+        with self._client(headers) as client:
             for attempt in stamina.retry_context(on=_Passing, attempts=ATTEMPTS, timeout=2 * TIME_LIMIT_S):
                 with attempt:
                     into.seek(0)
@@ -118,6 +118,12 @@ class Fetcher:
                     with _faults_in_words(), self._answer(client, url) as answer:
                         return self._received(answer, into, bool(etag))
         raise AssertionError("the last attempt returns or raises")
+
+    def _client(self, headers: dict[str, str]) -> httpx.Client:
+        try:
+            return httpx.Client(transport=self.transport, timeout=_SILENCE_S, headers=headers)
+        except OSError as error:
+            raise FetchError(f"the certificates that SSL_CERT_FILE names cannot be used ({error})") from None
 
     @contextmanager
     def _answer(self, client: httpx.Client, url: httpx.URL) -> Iterator[httpx.Response]:
@@ -156,7 +162,8 @@ class Fetcher:
                 raise FetchError(f"it had not arrived after {TIME_LIMIT_S:.0f} s")
             digest.update(chunk)
             into.write(chunk)
-        return Fetched(digest.hexdigest(), size_bytes, answer.headers.get("ETag", ""))
+        name = answer.headers.get("ETag", "")
+        return Fetched(digest.hexdigest(), name if name.isascii() and len(name) <= _ETAG_LIMIT else "")
 
 
 @contextmanager

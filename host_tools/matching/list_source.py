@@ -5,6 +5,7 @@ there, and can be read. Otherwise the old one stays in use, and its age and the 
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from io import BytesIO
@@ -139,10 +140,12 @@ class ListSource:
                 # The file that is kept may have been damaged since.
                 arrived = self._arrived(cache, None, now_s)
                 listed, status = self._judged(cache, arrived, kept, now_s)
-        except UserError as error:
-            cache.tidy(kept)
-            return self._last_good(cache, kept, now_s, str(error))
-        cache.replace(arrived)
+            cache.replace(arrived)
+        except (UserError, OSError) as error:
+            problem = str(error) if isinstance(error, UserError) else f"A newer list could not be kept: {error}."
+            with suppress(OSError):
+                cache.tidy(kept)
+            return self._last_good(cache, kept, now_s, problem)
         return listed, status
 
     def _last_good(
@@ -205,7 +208,10 @@ class ListSource:
         path = Path(self._location)
         if not path.is_dir():
             return [path]
-        files = sorted(file for file in path.glob("*.json") if file.is_file())
+        try:
+            files = sorted(file for file in path.iterdir() if file.suffix == ".json" and file.is_file())
+        except OSError as error:
+            raise UserError(f"The folder {path} cannot be read: {error.strerror}. Nothing of it was used.") from None
         if not files:
             raise UserError(f"The folder {path} holds no list (*.json). Nothing was read; check --cases.")
         return files

@@ -20,7 +20,7 @@ LIMIT_BYTES = 1024
 # Numbers have no leading zeros and everything else one spelling, so that a statement has one text.
 _NUMBER = r"(0|[1-9][0-9]{0,14})"
 _TEXT = re.compile(
-    rf"bluezone list 1\nkind (F0|F1)\nversions {_NUMBER}-{_NUMBER}\npublished {_NUMBER}\nbytes {_NUMBER}\n"
+    rf"bluezone list 1\nkind (F0|F1)\nversions {_NUMBER}-{_NUMBER}\npublished {_NUMBER}\n"
     r"sha256 ([0-9a-f]{64})\n"
 )
 _SIGNATURE = re.compile(r"ed25519 ([0-9a-f]{128})\n")
@@ -38,14 +38,13 @@ class Statement:
         kind: "F0" (infected) or "F1" (their close contacts).
         first, version: the list holds what was published as the versions first … version, from 1.
         published_s: Unix s.
-        size_bytes, sha256: of the list; the digest as 64 hex digits.
+        sha256: of the bytes of the list, as 64 hex digits.
     """
 
     kind: str
     first: int
     version: int
     published_s: int
-    size_bytes: int
     sha256: str
 
     def text(self) -> bytes:
@@ -55,7 +54,6 @@ class Statement:
             f"kind {self.kind}",
             f"versions {self.first}-{self.version}",
             f"published {self.published_s}",
-            f"bytes {self.size_bytes}",
             f"sha256 {self.sha256}",
         )
         return "".join(f"{line}\n" for line in lines).encode()
@@ -87,8 +85,8 @@ def verified(data: bytes, key: Ed25519PublicKey) -> Statement:
         key.verify(bytes.fromhex(signature[1]), text)
     except InvalidSignature:
         raise NotSigned("does not fit the key") from None
-    kind, first, version, published_s, size_bytes, sha256 = said.groups()
-    statement = Statement(kind, int(first), int(version), int(published_s), int(size_bytes), sha256)
+    kind, first, version, published_s, sha256 = said.groups()
+    statement = Statement(kind, int(first), int(version), int(published_s), sha256)
     if not 1 <= statement.first <= statement.version:
         raise NotSigned(f"names the versions {first}-{version}, which cannot be")
     return statement

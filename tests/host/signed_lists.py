@@ -33,7 +33,7 @@ def signature(
     key: Ed25519PrivateKey = KEY,
     published_s: int = DAY,
 ) -> bytes:
-    return Statement(kind, first, version, published_s, len(data), sha256(data).hexdigest()).signed(key)
+    return Statement(kind, first, version, published_s, sha256(data).hexdigest()).signed(key)
 
 
 def put(path: Path, data: bytes, signed: bytes | None) -> None:

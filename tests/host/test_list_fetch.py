@@ -247,6 +247,21 @@ def test_unsigned_lists_are_asked_for_with_their_etag(server, source):
     assert load(source(public_key=None))[0] == [1, 2, 3]
 
 
+@pytest.mark.parametrize("etag", [b'"\xe9"', b'"' + b"x" * 5000 + b'"'])
+def test_etags_that_cannot_be_sent_back(server, source, etag):
+    for _ in range(2):
+        server.answers = [lambda _: httpx.Response(200, stream=Pieces(iter([GOOD])), headers=[(b"ETag", etag)])]
+        numbers, status = load(source(public_key=None))
+        assert (numbers, status.problem) == ([1, 2], None)
+        assert "If-None-Match" not in server.asked[-1].headers
+
+
+def test_certificates_that_are_not_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "absent.pem"))
+    with pytest.raises(UserError, match="SSL_CERT_FILE"):
+        ListSource("https://localhost:1/F0.json", tmp_path).load(NOW)
+
+
 def test_a_server_without_etags(server, source):
     server.etags = False
     for data, numbers in ((GOOD, [1, 2]), (GOOD, [1, 2]), (NEWER, [1, 2, 3])):

@@ -536,7 +536,7 @@ def test_list_without_max(tmp_path):
 
 def test_signature_of_a_list(example_files):
     data, signed = block("national_list.json").encode(), block("national_list.json.sig").encode()
-    said = Statement("F0", 1, 7, 1596938400, len(data), hashlib.sha256(data).hexdigest())
+    said = Statement("F0", 1, 7, 1596938400, hashlib.sha256(data).hexdigest())
     assert verified(signed, load_public_key("authority.pub.pem")) == said
     key = Ed25519PrivateKey.from_private_bytes(
         h("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")  # of RFC 8032, 7.1, test 1
