@@ -1,10 +1,10 @@
-"""Lists of garbage of any size, poured through a pipe into the reader, and how much memory that takes.
+"""Lists and logs of garbage of any size, poured through a pipe into their readers, and how much memory that takes.
 
     python tests/host/list_floods.py MEGABYTES KIND…
 
 pours 1 MB of each kind first, then so many, and prints for each {"kind": …, "outcome": …, "rejected": …, "grown_mb": …,
-"peak_mb": …, "seconds": …}: the sentence or the number of cases; by how much the peak of the process's memory grew over
-that of the 1 MB; that peak.
+"peak_mb": …, "seconds": …}: the sentence, or the number of cases or sightings; by how much the peak of the process's
+memory grew over that of the 1 MB; that peak.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 
 from host_tools.errors import UserError
-from host_tools.matching import national_list
+from host_tools.matching import national_list, trace_log
 
 GOOD = b'{"daily_key":"%064X","time_start":1596844800,"time_end":1596931200,"max":96},'
 HEAD, TAIL = b'{"data":[', b"0]}"
@@ -43,6 +43,9 @@ FLOODS = {
     "nested objects": (b"{", b'"data":{', b"}}"),
     "escapes": (HEAD + b'"', b"\\", b'"]}'),
     "nothing": (b"", b"\x00", b""),
+    "log of bad lines": (b"", b"A\tB\t-71\t1596866191387\n", b""),
+    "log of blank lines": (b"", b"        \t        \r\n", b""),
+    "log of one line": (b"", b"A", b""),
 }
 
 
@@ -78,11 +81,14 @@ def peak_bytes() -> int:
 
 
 def read(kind: str, megabytes: int) -> tuple[str | int, int]:
-    """(sentence or number of cases, number of what was rejected)"""
+    """(sentence, or number of cases or sightings; number of what was rejected)"""
     readable, writable = os.pipe()
     thread = threading.Thread(target=pour, args=(kind, megabytes << 20, writable))
     thread.start()
     try:
+        if kind.startswith("log"):
+            log = trace_log.load(f"/dev/fd/{readable}")
+            return len(log.sightings), len(log.rejected)
         listed = national_list.load(f"/dev/fd/{readable}")
         return len(listed.cases), len(listed.rejected)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""A list of garbage of any size costs bounded memory, and a list as large as a nation's is read."""
+"""A list or a log of garbage of any size costs bounded memory, and a case of a long list few bytes."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ from list_floods import FLOODS
 
 SCRIPT = Path(__file__).with_name("list_floods.py")
 
-# Kinds that the reader goes through to the end, and how many cases it finds; the others are refused early.
+# Kinds that a reader goes through to the end, and how many cases or sightings it finds; the others are refused early.
 READ_TO_THE_END = {
     "numbers": 0,
     "bad entries": 0,
@@ -21,6 +21,9 @@ READ_TO_THE_END = {
     "fields of one entry": 0,
     "fields of no list": 0,
     "texts of 60 kB": 0,
+    "log of bad lines": 0,
+    "log of blank lines": 0,
+    "log of one line": 0,
 }
 REFUSED = {*FLOODS, "bytes"} - READ_TO_THE_END.keys()
 
