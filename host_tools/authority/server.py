@@ -19,7 +19,6 @@ from host_tools.matching.list_statement import SUFFIX
 from host_tools.matching.national_list import KINDS
 
 HOST = "localhost"
-PORT = 8443
 _TYPES = {".json": "application/json", SUFFIX: "text/plain; charset=us-ascii"}
 _SILENCE_S = 30.0  # a client that says nothing for so long is left
 
@@ -89,7 +88,7 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(public: Path, port: int = PORT, certificate: Path | None = None) -> Iterator[str]:
+def serving(public: Path, port: int, certificate: Path | None = None) -> Iterator[str]:
     """Serve a folder while the block runs.
 
     Args:
