@@ -8,8 +8,8 @@ PORT ?=
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format flash bench bench-heap bench-throughput bench-radio bench-evidence battery soak \
-  calibration pictures lock clean
+.PHONY: help setup demo authority test check format flash bench bench-heap bench-throughput bench-radio bench-evidence \
+  battery soak calibration pictures lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F': *' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ setup: $(STAMP) ## the environment in .venv, with the `bluezone` command in it
 
 demo: setup ## a morning in an office in virtual time, then everyone at the kiosk; writes build/demo/
 	@$(BIN)/bluezone demo --seed $(SEED)
+
+authority: setup ## sign lists of made-up cases and serve them on https://localhost:8443/, to try --list-key with
+	@$(BIN)/bluezone authority demo build/authority
 
 test: setup check ## every test, after `make check`
 	@$(BIN)/pytest

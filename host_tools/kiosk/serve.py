@@ -3,19 +3,23 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 
+from host_tools.errors import UserError
 from host_tools.link.adapter import real
 from host_tools.matching.explanation import ListVersion, explanation_json
-from host_tools.matching.national_list import load
+from host_tools.matching.list_source import ListSource, ListStatus
 from host_tools.matching.rules import Rules
 from host_tools.storage.store import Store
 from tracing.wire import short_code
 
 from .screens import TerminalScreen, verdict_lines
 from .service import Kiosk, WearerResult
+
+LIST_EVERY_S = 900.0  # so often the kiosk asks for a newer list
 
 
 def result_json(result: WearerResult) -> dict[str, object]:
@@ -44,20 +48,56 @@ class _Collecting(TerminalScreen):
             self.console.print(line, highlight=False)
 
 
-def serve_here(cases: Path, database: Path, seconds: float, quiet: bool, rules: Rules) -> list[dict[str, object]]:
-    """Serve tokens for `seconds` by these rules; returns the results for machines.
+async def keep_fresh(
+    kiosk: Kiosk, source: ListSource, now: Callable[[], float], told: Callable[[ListStatus | str], None]
+) -> None:
+    """Give the kiosk every newer list, until cancelled. Tokens are served meanwhile; a bad list changes nothing.
+
+    Args:
+        now: Unix seconds.
+        told: receives how the list stands, or why there is no telling.
+    """
+    while True:
+        await asyncio.sleep(LIST_EVERY_S)
+        try:
+            cases, status = await asyncio.to_thread(source.load, now())
+        except UserError as error:
+            told(f"{error} The list of before stays in use.")
+        else:
+            kiosk.use_list(cases, ListVersion.of(status))
+            told(status)
+
+
+def serve_here(
+    source: ListSource, database: Path, seconds: float, quiet: bool, rules: Rules
+) -> tuple[list[dict[str, object]], ListStatus]:
+    """Serve tokens for `seconds` by these rules; returns the results for machines, and how the list stood at the end.
 
     Raises:
         UserError: the list, the database or the adapter cannot be used.
     """
-    national = load(cases)
-    with Store(database) as store, _Collecting(Console(quiet=quiet)) as screen:
-        kiosk = Kiosk(real(), store, national, rules, time.time, screen, ListVersion.of_file(cases))
+    console = Console(quiet=quiet)
+    cases, status = source.load(time.time())
+    heard = [status]
+
+    def told(news: ListStatus | str) -> None:
+        if isinstance(news, ListStatus):
+            heard[:] = [news]
+            news = news.problem or f"{news.words()}."
+        console.print(news, markup=False, highlight=False)
+
+    told(status)
+    with Store(database) as store, _Collecting(console) as screen:
+        kiosk = Kiosk(real(), store, cases, rules, time.time, screen, ListVersion.of(status))
 
         async def serve() -> None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await kiosk.run()
+            fresh = asyncio.create_task(keep_fresh(kiosk, source, time.time, told))
+            try:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await kiosk.run()
+            finally:
+                fresh.cancel()
 
         asyncio.run(serve())
-        return [result_json(result) for result in screen.results]
+        return [result_json(result) for result in screen.results], heard[0]

@@ -4,17 +4,17 @@ The words name minutes, band, day, rule and list. They never name the case, an i
 hears them must not be able to work out whom he or she met.
 """
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from host_tools.errors import UserError
 from host_tools.matching.risk import DayExposure
 from host_tools.matching.rules import Rule
 from host_tools.matching.verdict import VIETNAM_TIME, Verdict
+
+if TYPE_CHECKING:
+    from host_tools.matching.list_source import ListStatus
 
 _DIGEST_SHOWN = 12
 _HOUR_S, _DAY_S = 3600, 86400
@@ -35,17 +35,10 @@ class ListVersion:
     age_s: int | None = None
 
     @classmethod
-    def of_file(cls, path: Path) -> "ListVersion":
-        """The version of a list in a file, which does not say when it was published.
-
-        Raises:
-            UserError: the file cannot be read.
-        """
-        try:
-            with open(path, "rb") as stream:
-                return cls(hashlib.file_digest(stream, "sha256").hexdigest())
-        except OSError as error:
-            raise UserError(f"The national list {path} cannot be read: {error}. Nothing of it was used.") from None
+    def of(cls, status: "ListStatus") -> "ListVersion":
+        """The version of a list as it was loaded."""
+        old = status.published_s is not None or status.problem  # a file that was read just now may be of any age
+        return cls(status.digest, status.published_s, status.age_s if old else None)
 
     def at(self, now_s: float) -> "ListVersion":
         """The same list, as old as it is at that Unix time; as before when it does not say when it was published."""
@@ -92,9 +85,7 @@ def explanation_json(verdict: Verdict, version: ListVersion | None) -> dict[str,
         "verdict": verdict.kind,
         "days": [_day_json(day) for day in (*verdict.days, *verdict.met)],
         "rule": {"id": rule.id, "version": rule.version, "from": str(rule.since)},
-        "list": {"digest": version.digest, "published": version.published_s, "age_s": version.age_s}
-        if version
-        else None,
+        "list_digest": version.digest if version else None,
         "explanation": {"vi": list(words.vi), "en": list(words.en)},
     }
 

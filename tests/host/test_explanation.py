@@ -4,15 +4,16 @@ import json
 import re
 from dataclasses import replace
 from datetime import date
+from hashlib import sha256
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from host_tools.errors import UserError
 from host_tools.kiosk.screens import verdict_lines
 from host_tools.matching.explanation import ListVersion, bands_words, explain, explanation_json
 from host_tools.matching.exposures import Exposure
+from host_tools.matching.list_source import ListSource
 from host_tools.matching.risk import DayExposure
 from host_tools.matching.rules import load_rules
 from host_tools.matching.verdict import judge
@@ -105,15 +106,14 @@ def test_no_words_and_no_json_name_the_case_an_id_or_a_time_of_day(log, name):
     assert not re.search(r"\d\d:\d\d", text)
 
 
-def test_the_lists_version_is_the_digest_of_its_file(tmp_path):
+def test_the_lists_version_is_that_of_the_list_as_loaded(tmp_path):
     path = tmp_path / "list.json"
-    path.write_bytes(b"hello world")
-    version = ListVersion.of_file(path)
-    assert version == ListVersion(LIST.digest)
+    path.write_bytes(b'{"data": []}')
+    status = ListSource(str(path), None).load(TEN)[1]
+    version = ListVersion.of(status)
+    assert version == ListVersion(sha256(path.read_bytes()).hexdigest())
     assert version.at(TEN) == version
     assert replace(version, published_s=TEN).at(TEN + 90.5).age_s == 90
-    with pytest.raises(UserError, match="cannot be read"):
-        ListVersion.of_file(tmp_path / "absent.json")
 
 
 def test_what_the_clerk_sees():
