@@ -54,12 +54,12 @@ class Engine(Protocol):
 
 
 class _KernelEngine:
-    def __init__(self, unit: Any) -> None:
+    def __init__(self, name: str, unit: Any) -> None:
         from host_tools.matching import sha_kernels
 
         self._kernels = sha_kernels
         self._unit = unit
-        self.name = unit.name
+        self.name = name
 
     def first_sub_keys(self, states: Array) -> None:
         self._kernels.first_sub_keys(self._unit, states)
@@ -111,11 +111,11 @@ def engines() -> dict[str, Engine]:
     One that cannot be compiled or disagrees with hashlib on a few keys is left out.
     """
     found: dict[str, Engine] = {}
-    for unit in _units():
+    for name, unit in _units().items():
         try:
-            candidate = _KernelEngine(unit)
+            candidate = _KernelEngine(name, unit)
             if _agrees(candidate):
-                found[candidate.name] = candidate
+                found[name] = candidate
         except Exception:  # numba fails in many ways on processors it does not know, and hashlib can do the work
             continue
     found[HashlibEngine.name] = HashlibEngine()
@@ -127,15 +127,15 @@ def engine() -> Engine:
     return next(iter(engines().values()))
 
 
-def _units() -> list[Any]:
+def _units() -> dict[str, Any]:
     try:
         from llvmlite import binding
 
         from host_tools.matching import sha_kernels
     except (ImportError, OSError):  # OSError: LLVM's library does not fit this system
-        return []
-    sha = [sha_kernels.ShaUnit()] if binding.get_host_cpu_features().get("sha") else []
-    return [*sha, sha_kernels.VectorUnit()]
+        return {}
+    units: dict[str, Any] = {"sha": sha_kernels.ShaUnit()} if binding.get_host_cpu_features().get("sha") else {}
+    return units | {"vector": sha_kernels.VectorUnit()}
 
 
 def _agrees(candidate: Engine) -> bool:
