@@ -102,18 +102,19 @@ class Segment:
 
         def day_is_sound(row: int) -> bool:
             places = range(row * SLOTS_PER_DAY, (row + 1) * SLOTS_PER_DAY)
-            return all(checksum(self._slot(place)) == self.checksums[place] for place in places)
+            return all(checksum(self.slot(place)) == self.checksums[place] for place in places)
 
         with ThreadPoolExecutor(processors()) as pool:
             return all(pool.map(day_is_sound, range(len(self.days))))
 
-    def _slot(self, place: int) -> Array:
+    def slot(self, place: int) -> Array:
+        """The packed ids of a slot: place 96 * row of the day + slot of the day."""
         return self.ids[self.offsets[place] : self.offsets[place + 1]]
 
     def close_slot(self, place: int) -> None:
         """Sort a slot whose ids have all been put into it."""
-        self._slot(place).sort()
-        self.checksums[place] = checksum(self._slot(place))
+        self.slot(place).sort()
+        self.checksums[place] = checksum(self.slot(place))
 
 
 def checksum(ids: Array) -> np.uint64:
