@@ -7,14 +7,12 @@ A state is a key of 32 bytes as eight big-endian words; states are uint32 arrays
 """
 
 import hashlib
-from collections.abc import Iterable
 from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from host_tools.matching.national_list import Case
 from tracing import keys
 
 Array = npt.NDArray[Any]
@@ -147,20 +145,26 @@ def _agrees(candidate: Engine) -> bool:
     return _bytes_of(states) == b"".join(expected)
 
 
-def entries_of(cases: Iterable[Case]) -> Array:
-    """The ENTRY of each case; every `max` must be 96.
+def entries_of(daily_keys: Array, start_s: Array, end_s: Array) -> Array:
+    """The ENTRY of cases with 96 ids a day.
 
     The slots that count are those of `case_index.case_slots`: from the one in which time_start lies to the last one
     that begins before time_end.
+
+    Args:
+        daily_keys: (n, 32) bytes.
+        start_s, end_s: (n,) int64, time_start and time_end.
     """
-    listed = list(cases)
-    entries = np.zeros(len(listed), ENTRY)
-    entries["key"] = np.frombuffer(b"".join(case.daily_key for case in listed), "u1").reshape(-1, keys.KEY_BYTES)
-    start_s = np.array([case.time_start for case in listed], np.int64)
-    end_s = np.array([case.time_end for case in listed], np.int64)
+    entries = np.zeros(len(daily_keys), ENTRY)
+    entries["key"] = daily_keys
     entries["first"] = start_s // keys.SLOT_S
     entries["last"] = np.maximum((end_s - 1) // keys.SLOT_S, start_s // keys.SLOT_S)
     return entries
+
+
+def as_texts(entries: Array) -> Array:
+    """Entries as byte strings, which numpy can sort and look up."""
+    return np.ascontiguousarray(entries).view(f"S{ENTRY.itemsize}")
 
 
 def states_of(entries: Array) -> Array:

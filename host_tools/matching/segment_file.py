@@ -67,7 +67,7 @@ def merge(folder: Path, segments: Sequence[Segment], kept: Sequence[Array], work
         kept: for each segment, which of its entries to keep, (n,) bool. No entry may be kept twice.
     """
     chosen = np.concatenate([segment.entries[keep] for segment, keep in zip(segments, kept, strict=True)])
-    order = np.argsort(as_texts(chosen))
+    order = np.argsort(expansion.as_texts(chosen))
     entries = chosen[order]
     new_number = np.empty(len(chosen), np.int64)
     new_number[order] = np.arange(len(chosen))
@@ -110,11 +110,6 @@ def open_file(path: Path) -> Segment:
     if not segment.sound_ids():
         raise UnusableSegment("its ids are damaged")
     return segment
-
-
-def as_texts(entries: Array) -> Array:
-    """Entries as byte strings, which numpy can sort and look up."""
-    return np.ascontiguousarray(entries).view(f"S{ENTRY.itemsize}")
 
 
 def sync_folder(folder: Path) -> None:

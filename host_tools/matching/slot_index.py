@@ -17,87 +17,36 @@ import numpy as np
 
 from host_tools.errors import UserError
 from host_tools.matching import expansion, segment_file
-from host_tools.matching.case_index import CaseIndex
 from host_tools.matching.expansion import Array
 from host_tools.matching.exposures import TOLERANCE_S
+from host_tools.matching.listed_cases import Hits, ListedCases, in_order
 from host_tools.matching.national_list import Case
-from host_tools.matching.segment import Encounters, Finds, Segment, processors
-from tracing.keys import DAY_S, SLOT_S, SLOTS_PER_DAY
+from host_tools.matching.segment import Encounters, Segment, processors
 
 _MANIFEST = "manifest.json"
 _VERSION = 1
 _MAX_SEGMENTS = 8  # more are merged
 
 
-class Hits(NamedTuple):
-    """Encounters that met a case, in columns of the same length.
+class SlotIndex(NamedTuple):
+    """The ids of one national list.
 
     Attributes:
-        rows: of the encounters, int64.
-        cases: index in the national list, int64.
-        slot_start_ms, slot_end_ms: when the id was on the air, Unix ms, int64.
+        segments: by name; they hold every case with 96 ids a day, and may hold others.
+        listed: the cases of the list.
     """
 
-    rows: Array
-    cases: Array
-    slot_start_ms: Array
-    slot_end_ms: Array
-
-
-class SlotIndex:
-    """The ids of one national list. Made by `updated`; `segments` are what it reads.
-
-    Args:
-        segments: with their names; they hold every case with 96 ids a day, and may hold others.
-        cases: of the list.
-    """
-
-    def __init__(self, segments: dict[str, Segment], cases: Sequence[Case]) -> None:
-        self.segments = segments
-        self._odd = [case for case in cases if case.max != SLOTS_PER_DAY]
-        regular = [case for case in cases if case.max == SLOTS_PER_DAY]
-        listed = segment_file.as_texts(expansion.entries_of(regular))
-        self._order = np.argsort(listed)
-        self._listed = listed[self._order]
-        self._case_of = np.array([case.index for case in regular], np.int64)[self._order]
+    segments: dict[str, Segment]
+    listed: ListedCases
 
     def find(self, encounters: Encounters, tolerance_s: int = TOLERANCE_S) -> Hits:
         """All that `exposures.match_encounters` finds, by row, case and slot."""
-        found = [self.hits(segment, segment.find(encounters, tolerance_s, expansion.engine()))
-                 for segment in self.segments.values()]  # fmt: skip
-        return in_order([*found, self.find_odd(encounters, tolerance_s)])
-
-    def hits(self, segment: Segment, finds: Finds) -> Hits:
-        """What a segment found, for the cases of the list: a retracted entry yields nothing, one listed twice two."""
-        texts = segment_file.as_texts(segment.entries[finds.numbers])
-        begin = np.searchsorted(self._listed, texts)
-        times = np.searchsorted(self._listed, texts, side="right") - begin
-        rows, slots = np.repeat(finds.rows, times), np.repeat(finds.slots, times)
-        at = np.arange(len(rows)) - np.repeat(np.cumsum(times) - times, times) + np.repeat(begin, times)
-        start_ms = slots * (SLOT_S * 1000)
-        return Hits(rows, self._case_of[at], start_ms, start_ms + SLOT_S * 1000)
-
-    def find_odd(self, encounters: Encounters, tolerance_s: int = TOLERANCE_S) -> Hits:
-        """The hits of cases whose `max` is not 96; they have no place in slots of 15 minutes."""
-        found: list[tuple[int, int, int, int]] = []
-        if self._odd and len(encounters.start_s):
-            first_s = encounters.start_s - tolerance_s
-            last_s = encounters.start_s + encounters.duration_s + tolerance_s
-            logged = [bytes(bluezone_id) for bluezone_id in encounters.bluezone_ids]
-            days = range(int(first_s.min() - 1) // DAY_S, int(last_s.max()) // DAY_S + 1)
-            index = CaseIndex(self._odd, days, set(logged))
-            for row, bluezone_id in enumerate(logged):
-                for slot in index.slots(bluezone_id):
-                    if first_s[row] * 1000 <= slot.end_ms and last_s[row] * 1000 >= slot.start_ms:
-                        found.append((row, slot.case, slot.start_ms, slot.end_ms))
-        return Hits(*np.array(found, np.int64).reshape(-1, 4).T)
-
-
-def in_order(hits: Sequence[Hits]) -> Hits:
-    """Hits together, by row, case and slot."""
-    rows, cases, start_ms, end_ms = (np.concatenate(columns) for columns in zip(*hits, strict=True))
-    order = np.lexsort((start_ms, cases, rows))
-    return Hits(rows[order], cases[order], start_ms[order], end_ms[order])
+        engine = expansion.engine()
+        found = [
+            self.listed.hits(segment, segment.find(encounters, tolerance_s, engine))
+            for segment in self.segments.values()
+        ]
+        return in_order([*found, self.listed.find_odd(encounters, tolerance_s)])
 
 
 def updated(folder: Path, cases: Sequence[Case], workers: int | None = None) -> SlotIndex:
@@ -108,7 +57,8 @@ def updated(folder: Path, cases: Sequence[Case], workers: int | None = None) -> 
     Raises:
         UserError: the folder cannot be written to, or the disk is full.
     """
-    wanted = np.unique(segment_file.as_texts(expansion.entries_of(c for c in cases if c.max == SLOTS_PER_DAY)))
+    listed = ListedCases.of(cases)
+    wanted = np.unique(listed.texts)
     workers = workers or processors()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -121,7 +71,7 @@ def updated(folder: Path, cases: Sequence[Case], workers: int | None = None) -> 
             f"The slot index {folder} cannot be brought up to date: {error}. The index that was there is kept; make "
             "room or allow this user to write there, then try again."
         ) from None
-    return SlotIndex(segments, cases)
+    return SlotIndex(segments, listed)
 
 
 def _read(folder: Path) -> dict[str, Segment]:
@@ -150,7 +100,7 @@ def _named(folder: Path) -> list[str]:
 
 def _missing(wanted: Array, segments: dict[str, Segment]) -> Array:
     for segment in segments.values():
-        wanted = wanted[~_held(wanted, segment_file.as_texts(segment.entries))]
+        wanted = wanted[~_held(wanted, expansion.as_texts(segment.entries))]
     return wanted
 
 
@@ -189,7 +139,7 @@ def _merged(folder: Path, segments: dict[str, Segment], wanted: Array, workers: 
     kept = []
     rest = wanted
     for segment in segments.values():
-        texts = segment_file.as_texts(segment.entries)
+        texts = expansion.as_texts(segment.entries)
         kept.append(_held(texts, rest))
         rest = rest[~_held(rest, texts)]
     name = segment_file.merge(folder, list(segments.values()), kept, workers)
