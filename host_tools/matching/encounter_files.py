@@ -25,7 +25,7 @@ from tracing.keys import ID_BYTES, SLOT_S
 from tracing.records import KIND_ENCOUNTER
 
 SERIAL_BYTES = 8
-RUN_ROWS = 8 << 20
+RUN_ROWS = 4 << 20
 GROUP_ROWS = 1 << 20
 
 ENCOUNTERS = pa.schema(
