@@ -30,11 +30,12 @@ def new_app() -> typer.Typer:
 def build_app() -> typer.Typer:
     """The whole command."""
     from host_tools.kiosk import commands as kiosk
+    from host_tools.matching import bulk_commands as bulk_matching
     from host_tools.matching import commands as matching
     from host_tools.provisioning import commands as provisioning
 
     app = new_app()
-    for part in (matching, kiosk, provisioning):
+    for part in (matching, bulk_matching, kiosk, provisioning):
         part.register(app)
     return app
 

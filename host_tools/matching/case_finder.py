@@ -36,9 +36,7 @@ class CaseFinder:
         UserError: the slot index cannot be written.
     """
 
-    def __init__(
-        self, cases: Sequence[Case], folder: Path | None = None, small_list_ids: int = SMALL_LIST_IDS
-    ) -> None:
+    def __init__(self, cases: Sequence[Case], folder: Path | None = None, small_list_ids: int = SMALL_LIST_IDS) -> None:
         self._cases = cases
         self._index: SlotIndex | None = None
         if folder is not None and _ids_of(cases) > small_list_ids:

@@ -89,7 +89,9 @@ def files(archive: Path) -> list[Path]:
     """
     found = [archive] if archive.is_file() else sorted(archive.glob("*.parquet"))
     if not found:
-        raise UserError(f"There are no stored encounters in {archive}. Nothing was matched; `bluezone ingest` stores some.")
+        raise UserError(
+            f"There are no stored encounters in {archive}. Nothing was matched; `bluezone ingest` stores some."
+        )
     return found
 
 
@@ -125,7 +127,9 @@ def matched_columns(file: pq.ParquetFile, group: int) -> Encounters:
     """
     table = file.read_row_group(group, _MATCHED, use_threads=False)
     if any(column.null_count for column in table.columns):
-        raise UserError(f"Row group {group} of the encounters has empty places. Nothing was matched; fill or drop these rows.")
+        raise UserError(
+            f"Row group {group} of the encounters has empty places. Nothing was matched; fill or drop these rows."
+        )
     ids = table["bluezone_id"].combine_chunks().cast(pa.binary(ID_BYTES))
     return Encounters(_bytes_of(ids, ID_BYTES), *(_numbers(table, name) for name in _MATCHED[1:]))
 

@@ -56,7 +56,8 @@ class ListedCases:
         regular = [case for case in cases if case.max == SLOTS_PER_DAY]
         daily_keys = np.frombuffer(b"".join(case.daily_key for case in regular), "u1").reshape(-1, KEY_BYTES)
         columns = np.array([(c.time_start, c.time_end, c.index) for c in regular], np.int64).reshape(-1, 3)
-        return cls(daily_keys, *columns.T, [case for case in cases if case.max != SLOTS_PER_DAY])
+        odd = [case for case in cases if case.max != SLOTS_PER_DAY]
+        return cls(daily_keys, columns[:, 0], columns[:, 1], columns[:, 2], odd)
 
     def hits(self, segment: Segment, finds: Finds) -> Hits:
         """What a segment found: a retracted entry yields nothing, one that is listed twice yields two."""

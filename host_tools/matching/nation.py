@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from host_tools.errors import UserError
@@ -129,16 +128,16 @@ def match_nation(
     Raises:
         UserError: files cannot be used, the scheduler cannot be reached, or workers die again and again.
     """
-    import dask
+    from dask import config
     from distributed import Client, KilledWorker, LocalCluster, as_completed
 
     out.mkdir(parents=True, exist_ok=True)
     todo = tasks(cases.resolve(), encounters.resolve(), out.resolve(), tolerance_s, chunk_rows)
     progress(0, len(todo))
     total = done = 0
-    with dask.config.set({"distributed.scheduler.allowed-failures": _TRIES}):
+    with config.set({"distributed.scheduler.allowed-failures": _TRIES}):
         local = None if scheduler else LocalCluster(
-            n_workers=processors(), threads_per_worker=1, dashboard_address=None, silence_logs=50
+            n_workers=processors(), threads_per_worker=1, dashboard_address=":0", silence_logs=50
         )  # fmt: skip
         try:
             with Client(scheduler or local, timeout=20) as client:
@@ -171,12 +170,13 @@ def match_nation(
 @lru_cache(maxsize=1)
 def _cases(path: str, _changed_ns: int) -> tuple[ListedCases, Any]:
     table = pq.read_table(path, schema=CASES)
-    odd_rows = table.filter(pc.not_equal(table["max"], SLOTS_PER_DAY)).to_pylist()
+    is_odd = table["max"].to_numpy() != SLOTS_PER_DAY
+    odd_rows = table.filter(pa.array(is_odd)).to_pylist()
     odd = [Case(row["case"], row["daily_key"], row["time_start"], row["time_end"], row["max"]) for row in odd_rows]
-    regular = table.filter(pc.equal(table["max"], SLOTS_PER_DAY)).combine_chunks()
+    regular = table.filter(pa.array(~is_odd))
     keys = np.frombuffer(b"".join(regular["daily_key"].to_pylist()), "u1").reshape(-1, KEY_BYTES)
-    columns = (regular[name].to_numpy() for name in ("time_start", "time_end", "case"))
-    listed = ListedCases(keys, *columns, odd)
+    start, end, index = (regular[name].to_numpy() for name in ("time_start", "time_end", "case"))
+    listed = ListedCases(keys, start, end, index, odd)
     return listed, np.unique(listed.texts).view(expansion.ENTRY)
 
 

@@ -22,7 +22,7 @@ from host_tools.matching.slot_index import SlotIndex
 from tracing.keys import SLOT_S
 
 _MATCHED = "matched"  # folder in the archive
-_NUMBER, _SLOT = "number", "slot"  # metadata-like columns of what is kept, in place of case and times
+_NUMBER, _SLOT = "number", "slot"  # of what is kept, in place of the case and the times
 _KEPT = pa.schema([(_NUMBER, pa.int64()), (_SLOT, pa.int64()), *encounter_files.ENCOUNTERS])
 
 
@@ -59,8 +59,8 @@ def match_stored(
             digest = encounter_files.digest_of(file)
             if not digest:
                 raise UserError(
-                    f"The encounters {path} are not sorted for matching. Nothing was matched; bring them into an archive "
-                    "with `bluezone ingest`."
+                    f"The encounters {path} are not sorted for matching. Nothing was matched; bring them into an "
+                    "archive with `bluezone ingest`."
                 )
             encounters += file.metadata.num_rows
             places = {name: _place(path.parent, name, digest, tolerance_s) for name in index.segments}
@@ -76,10 +76,12 @@ def match_stored(
         _forget(archive, current)
     except OSError as error:
         raise UserError(
-            f"The archive {archive} cannot be matched: {error}. What had been matched before is kept; allow this user to "
-            "write there or make room, then try again."
+            f"The archive {archive} cannot be matched: {error}. What had been matched before is kept; allow this user "
+            "to write there or make room, then try again."
         ) from None
-    exposures = encounter_files.in_order(pa.concat_tables(tables)) if tables else encounter_files.EXPOSURES.empty_table()
+    exposures = (
+        encounter_files.in_order(pa.concat_tables(tables)) if tables else encounter_files.EXPOSURES.empty_table()
+    )
     return Outcome(encounters, exposures, matched, kept)
 
 
@@ -100,15 +102,15 @@ def _match_file(path: Path, segments: dict[str, Segment], tolerance_s: int, work
         groups = list(pool.map(match_group, range(encounter_files.open_encounters(path).num_row_groups)))
     columns = zip(*groups, strict=True) if groups else ([] for _ in segments)
     return {
-        name: pa.concat_tables([_KEPT.empty_table(), *tables])
-        for name, tables in zip(segments, columns, strict=True)
+        name: pa.concat_tables([_KEPT.empty_table(), *tables]) for name, tables in zip(segments, columns, strict=True)
     }
 
 
 def _kept(file: pq.ParquetFile, group: int, finds: Finds) -> pa.Table:
     start_ms = finds.slots * (SLOT_S * 1000)
     found = encounter_files.exposures_of(file, group, Hits(finds.rows, finds.numbers, start_ms, start_ms))
-    return pa.table([found["case"], pa.array(finds.slots), *(found[name] for name in encounter_files.ENCOUNTERS.names)], _KEPT)
+    of_encounters = [found[name] for name in encounter_files.ENCOUNTERS.names]
+    return pa.table([found["case"], pa.array(finds.slots), *of_encounters], _KEPT)
 
 
 def _of_list(index: SlotIndex, segment: str, kept: pa.Table) -> pa.Table:

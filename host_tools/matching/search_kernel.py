@@ -1,4 +1,7 @@
-"""Where encounters meet the packed ids of a segment, compiled by numba; `slot_search.find_plainly` is the same in numpy."""
+"""Where encounters meet the packed ids of a segment, compiled by numba.
+
+`slot_search.find_plainly` is the same in numpy.
+"""
 
 import numpy as np
 from numba import njit
@@ -12,7 +15,7 @@ _NEAR = 8  # the first step away from where an id should lie
 
 
 @njit(nogil=True, cache=True)
-def _lower_bound(ids, begin, end, sought, guess):  # type: ignore[no-untyped-def]
+def _lower_bound(ids, begin, end, sought, guess):
     """The first place in the sorted ids[begin:end] that is not below `sought`, looked for outwards from `guess`."""
     low, high, step = begin, end, _NEAR
     if ids[guess] < sought:
@@ -37,7 +40,7 @@ def _lower_bound(ids, begin, end, sought, guess):  # type: ignore[no-untyped-def
 
 
 @njit(nogil=True, cache=True)
-def find(ids, day_rows, first_day, offsets, prefixes, first, last, rows, slots, cases):  # type: ignore[no-untyped-def]
+def find(ids, day_rows, first_day, offsets, prefixes, first, last, rows, slots, cases):
     """Every packed id that has an encounter's prefix in a slot that the encounter touches.
 
     Args:

@@ -119,7 +119,7 @@ class Segment:
 
 def checksum(ids: Array) -> np.uint64:
     """The sum of ids[i] * (2 i + 1), modulo 2**64: any one that changes, changes it."""
-    return np.dot(ids, np.arange(1, 2 * len(ids), 2, np.uint64)) if len(ids) else np.uint64(0)
+    return np.dot(ids, np.arange(1, 2 * len(ids), 2, dtype=np.uint64)) if len(ids) else np.uint64(0)
 
 
 def laid_out(entries: Array, allocate: Allocate, only_day: int | None = None) -> Segment:

@@ -105,7 +105,7 @@ def open_file(path: Path) -> Segment:
     if _size(*shape) != size:
         raise UnusableSegment(f"it has {size} bytes instead of {_size(*shape)}")
     segment = _mapped(content, *shape)
-    if zlib.crc32(content[_CHECKED_FROM : size - 8 * shape[2]]) != int(header["checksum"]):
+    if zlib.crc32(content[_CHECKED_FROM : size - 8 * shape[2]].data) != int(header["checksum"]):
         raise UnusableSegment("its tables are damaged")
     if not segment.sound_ids():
         raise UnusableSegment("its ids are damaged")
@@ -158,7 +158,7 @@ def _new_file(folder: Path, entries: Array) -> Iterator[Segment]:
             header["entries"], header["days"], header["ids"] = shape
             header["source"] = np.void(source_of(entries))
             tables_end = _size(*shape[:2], 0)
-            header["checksum"] = zlib.crc32(content[_CHECKED_FROM:tables_end])
+            header["checksum"] = zlib.crc32(content[_CHECKED_FROM:tables_end].data)
             mapping.flush()
             os.fsync(stream.fileno())
         os.replace(part, path)

@@ -172,7 +172,7 @@ _PREFIX_SHIFT = tuple(24 - at % 4 * 8 for at in keys._ID_FROM[:5])
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _gather(unit, states, begin, count, words):  # type: ignore[no-untyped-def]
+def _gather(unit, states, begin, count, words):
     """Rows of `states` into groups; lanes to spare keep what they had."""
     for i in range(count):
         at = i // unit.chains * (unit.chains * WORDS) + i % unit.chains * unit.chain_stride
@@ -181,7 +181,7 @@ def _gather(unit, states, begin, count, words):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def first_sub_keys(unit, states):  # type: ignore[no-untyped-def]
+def first_sub_keys(unit, states):
     """Daily keys (n, 8) become first sub keys, in place."""
     words = np.zeros(BLOCK_CHAINS * WORDS, np.uint32)
     for begin in range(0, len(states), unit.chains):
@@ -194,7 +194,7 @@ def first_sub_keys(unit, states):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def advance(unit, states, order, steps):  # type: ignore[no-untyped-def]
+def advance(unit, states, order, steps):
     """Hash row i of `states` (n, 8) `steps[i]` times, in place. `order`: rows by falling number of steps."""
     words = np.zeros(BLOCK_CHAINS * WORDS, np.uint32)
     for begin in range(0, len(order), unit.chains):
@@ -212,7 +212,7 @@ def advance(unit, states, order, steps):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _packed(unit, words, at, case):  # type: ignore[no-untyped-def]
+def _packed(unit, words, at, case):
     """The id of the chain whose words begin at `at`: prefix and case."""
     prefix = np.uint64(0)
     for word, shift in zip(_PREFIX_WORD, _PREFIX_SHIFT):  # noqa: B905 (numba knows no `strict`)
@@ -222,7 +222,7 @@ def _packed(unit, words, at, case):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def fill(unit, sub_keys, first, last, cases, ids, free):  # type: ignore[no-untyped-def]
+def fill(unit, sub_keys, first, last, cases, ids, free):
     """Pack the prefixes of a day's ids of each chain with the number of its case.
 
     Args:
@@ -260,7 +260,7 @@ def fill(unit, sub_keys, first, last, cases, ids, free):  # type: ignore[no-unty
 
 
 @njit(nogil=True, cache=True)
-def straight_line(unit, hashes):  # type: ignore[no-untyped-def]
+def straight_line(unit, hashes):
     """Nothing but about `hashes` hashes, as fast as the unit can: the limit that `fill` is measured against."""
     words = np.arange(BLOCK_CHAINS * WORDS).astype(np.uint32)
     for _ in range(hashes // (BLOCK_CHAINS // unit.chains * unit.chains)):

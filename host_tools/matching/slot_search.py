@@ -45,7 +45,8 @@ def find_plainly(
     touched = np.maximum(np.minimum(last, begin_slot + len(day_rows) * SLOTS_PER_DAY - 1) - first + 1, 0)
     rows = np.repeat(np.arange(len(prefixes)), touched)
     slots = np.arange(len(rows)) - np.repeat(np.cumsum(touched) - touched, touched) + first[rows]
-    found: list[tuple[Array, Array, Array]] = [(np.empty(0, np.int64),) * 3]
+    nothing = np.empty(0, np.int64)
+    found = [(nothing, nothing, nothing)]
     by_slot = np.argsort(slots, kind="stable")
     every, begins = np.unique(slots[by_slot], return_index=True)
     for slot, members in zip(every, np.split(by_slot, begins[1:]), strict=bool(len(every))):
