@@ -4,6 +4,7 @@ An archive is a folder with one file per source. Within a file, runs of at most 
 id, as the slot index is: a lookup finds the next id near the last one. SPEC.md, "Stored encounters", has the columns.
 """
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
@@ -70,7 +71,7 @@ def ingest(source: Path, archive: Path) -> tuple[Path, int]:
     if not source.is_file():
         raise UserError(f"There is no file {source}. Nothing was stored; name a kiosk's database or a parquet file.")
     path = archive / f"encounters-{hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:16]}.parquet"
-    tables = _from_parquet(source) if _is_parquet(source) else _from_database(source)
+    tables = EncounterFile(source).tables() if _is_parquet(source) else _from_database(source)
     try:
         archive.mkdir(parents=True, exist_ok=True)
         return path, _write_runs(path, tables)
@@ -95,51 +96,66 @@ def files(archive: Path) -> list[Path]:
     return found
 
 
-def open_encounters(path: Path) -> pq.ParquetFile:
-    """A file of encounters.
+class EncounterFile:
+    """A parquet file of encounters, row group by row group. Not to be shared between threads.
+
+    Args:
+        path: the file; it has the columns of ENCOUNTERS, and may have others.
+
+    Attributes:
+        rows: how many encounters it has; groups: in how many row groups.
+        digest: what its content is called if `ingest` wrote it, else "".
 
     Raises:
-        UserError: it is damaged or has other columns.
+        UserError: it is damaged or lacks a column; so do the methods.
     """
-    try:
-        file = pq.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
-        raise UserError(f"The encounters {path} cannot be read: {error}. Nothing of them was used.") from None
-    for field in ENCOUNTERS:
-        if field.name not in file.schema_arrow.names:
-            raise UserError(
-                f'The encounters {path} have no column "{field.name}". Nothing of them was used; SPEC.md, '
-                '"Stored encounters", lists the columns.'
-            )
-    return file
 
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._reading():
+            self._file = pq.ParquetFile(path)
+        for field in ENCOUNTERS:
+            if field.name not in self._file.schema_arrow.names:
+                raise UserError(
+                    f'The encounters {path} have no column "{field.name}". Nothing of them was used; SPEC.md, '
+                    '"Stored encounters", lists the columns.'
+                )
+        self.metadata: pq.FileMetaData = self._file.metadata
+        self.rows, self.groups = self.metadata.num_rows, self.metadata.num_row_groups
+        self.digest = (self.metadata.metadata or {}).get(_DIGEST, b"").decode()
 
-def digest_of(file: pq.ParquetFile) -> str:
-    """What the content of a file that `ingest` wrote is called; "" for another file."""
-    return (file.metadata.metadata or {}).get(_DIGEST, b"").decode()
+    def matched_columns(self, group: int) -> Encounters:
+        """What matching needs of a row group."""
+        table = self._read(group, _MATCHED)
+        ids = _bytes_of(table["bluezone_id"].combine_chunks(), ID_BYTES)
+        return Encounters(ids, *(_numbers(table, name) for name in _MATCHED[1:]))
 
+    def exposures_of(self, group: int, hits: Hits) -> pa.Table:
+        """The EXPOSURES of a row group, in the order of the hits; all columns are read only if there are any."""
+        if not len(hits.rows):
+            return EXPOSURES.empty_table()
+        table = self._read(group, ENCOUNTERS.names).take(pa.array(hits.rows))
+        return pa.table([hits.cases, hits.slot_start_ms // 1000, hits.slot_end_ms // 1000, *table.columns], EXPOSURES)
 
-def matched_columns(file: pq.ParquetFile, group: int) -> Encounters:
-    """What matching needs of a row group.
+    def tables(self) -> Iterator[pa.Table]:
+        """All of it, one row group after the other."""
+        for group in range(self.groups):
+            yield self._read(group, ENCOUNTERS.names)
 
-    Raises:
-        UserError: it lacks some.
-    """
-    table = file.read_row_group(group, _MATCHED, use_threads=False)
-    if any(column.null_count for column in table.columns):
-        raise UserError(
-            f"Row group {group} of the encounters has empty places. Nothing was matched; fill or drop these rows."
-        )
-    ids = table["bluezone_id"].combine_chunks().cast(pa.binary(ID_BYTES))
-    return Encounters(_bytes_of(ids, ID_BYTES), *(_numbers(table, name) for name in _MATCHED[1:]))
+    def _read(self, group: int, names: list[str]) -> pa.Table:
+        with self._reading():
+            fields = pa.schema([ENCOUNTERS.field(name) for name in names])
+            table = self._file.read_row_group(group, names, use_threads=False).select(names).cast(fields)
+            if any(column.null_count for column in table.columns):
+                raise pa.ArrowInvalid("some of their places are empty")
+            return table
 
-
-def exposures_of(file: pq.ParquetFile, group: int, hits: Hits) -> pa.Table:
-    """The EXPOSURES of a row group, in the order of the hits; its other columns are read only if there are any."""
-    if not len(hits.rows):
-        return EXPOSURES.empty_table()
-    table = file.read_row_group(group, ENCOUNTERS.names, use_threads=False).take(pa.array(hits.rows)).cast(ENCOUNTERS)
-    return pa.table([hits.cases, hits.slot_start_ms // 1000, hits.slot_end_ms // 1000, *table.columns], EXPOSURES)
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, pa.ArrowException) as error:
+            raise UserError(f"The encounters {self.path} cannot be used: {error}. Nothing of them was used.") from None
 
 
 def in_order(exposures: pa.Table) -> pa.Table:
@@ -162,18 +178,6 @@ def write_table(path: Path, table: pa.Table) -> None:
 def _is_parquet(path: Path) -> bool:
     with open(path, "rb") as stream:
         return stream.read(4) == b"PAR1"
-
-
-def _from_parquet(path: Path) -> Iterator[pa.Table]:
-    file = open_encounters(path)
-    try:
-        for batch in file.iter_batches(GROUP_ROWS, columns=ENCOUNTERS.names):
-            table = pa.table(batch).select(ENCOUNTERS.names).cast(ENCOUNTERS)
-            if any(column.null_count for column in table.columns):
-                raise pa.ArrowInvalid("it has empty places")
-            yield table
-    except pa.ArrowException as error:
-        raise UserError(f"The encounters {path} cannot be used: {error}. Nothing was stored.") from None
 
 
 def _from_database(path: Path) -> Iterator[pa.Table]:

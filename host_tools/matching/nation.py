@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from host_tools.errors import UserError
 from host_tools.matching import encounter_files, expansion
+from host_tools.matching.encounter_files import EncounterFile
 from host_tools.matching.exposures import TOLERANCE_S
 from host_tools.matching.listed_cases import Hits, ListedCases, in_order
 from host_tools.matching.national_list import Case
@@ -37,6 +38,7 @@ CASES = pa.schema(
 )
 _DAY_MS = DAY_S * 1000
 _TRIES = 5  # of a task whose workers die
+_CONNECT_S = 20.0
 
 
 class Task(NamedTuple):
@@ -76,8 +78,8 @@ def tasks(cases: Path, encounters: Path, out: Path, tolerance_s: int, chunk_rows
     days = np.unique(np.concatenate([np.arange(a, b + 1) for a, b in set(zip(first_days, last_days, strict=True))]))
     found = []
     for path in encounter_files.files(encounters):
-        file = encounter_files.open_encounters(path)
-        touched = [_days_touched(file, group, tolerance_s) for group in range(file.num_row_groups)]
+        file = EncounterFile(path)
+        touched = [_days_touched(file, group, tolerance_s) for group in range(file.groups)]
         for day in days.tolist():
             groups = [group for group, (first, last) in enumerate(touched) if first <= day <= last]
             for chunk in _chunks(file, groups, chunk_rows):
@@ -90,15 +92,15 @@ def run(task: Task) -> int:
     """Do a task; returns how many exposures it wrote."""
     listed, segment = _day_of_cases(task.cases, Path(task.cases).stat().st_mtime_ns, task.day)
     using = expansion.engine()
-    file = encounter_files.open_encounters(Path(task.encounters))
+    file = EncounterFile(Path(task.encounters))
     tables = [encounter_files.EXPOSURES.empty_table()]
     for group in task.groups:
-        encounters = encounter_files.matched_columns(file, group)
+        encounters = file.matched_columns(group)
         odd = listed.find_odd(encounters, task.tolerance_s)
         of_day = odd.slot_start_ms // _DAY_MS == task.day
         hits = listed.hits(segment, segment.find(encounters, task.tolerance_s, using))
         both = in_order([hits, Hits(*(column[of_day] for column in odd))])
-        tables.append(encounter_files.exposures_of(file, group, both))
+        tables.append(file.exposures_of(group, both))
     exposures = encounter_files.in_order(pa.concat_tables(tables))
     encounter_files.write_table(Path(task.out), exposures)
     return len(exposures)
@@ -140,7 +142,7 @@ def match_nation(
             n_workers=processors(), threads_per_worker=1, dashboard_address=":0", silence_logs=50
         )  # fmt: skip
         try:
-            with Client(scheduler or local, timeout=20) as client:
+            with Client(scheduler or local, timeout=_CONNECT_S) as client:
                 # By falling priority: workers that do one day after the other expand each day once.
                 futures = [
                     client.submit(run, task, pure=False, priority=-place, key=f"{Path(task.out).stem}-{uuid.uuid4()}")
@@ -190,7 +192,7 @@ def _day_of_cases(path: str, changed_ns: int, day: int) -> tuple[ListedCases, Se
     return listed, segment
 
 
-def _days_touched(file: pq.ParquetFile, group: int, tolerance_s: int) -> tuple[int, int]:
+def _days_touched(file: EncounterFile, group: int, tolerance_s: int) -> tuple[int, int]:
     """First and last day that a row group can touch; from its statistics, or else from its rows."""
     metadata = file.metadata.row_group(group)
     names = [metadata.column(column).path_in_schema for column in range(metadata.num_columns)]
@@ -198,14 +200,14 @@ def _days_touched(file: pq.ParquetFile, group: int, tolerance_s: int) -> tuple[i
     if start is not None and start.has_min_max and duration is not None and duration.has_min_max:
         first_s, last_s = start.min, start.max + max(duration.max, 0)
     else:
-        encounters = encounter_files.matched_columns(file, group)
+        encounters = file.matched_columns(group)
         if not len(encounters.start_s):
             return 0, -1
         first_s, last_s = encounters.start_s.min(), (encounters.start_s + encounters.duration_s).max()
     return int(first_s - tolerance_s - 1) // DAY_S, int(last_s + tolerance_s) // DAY_S
 
 
-def _chunks(file: pq.ParquetFile, groups: list[int], chunk_rows: int) -> Iterator[tuple[int, ...]]:
+def _chunks(file: EncounterFile, groups: list[int], chunk_rows: int) -> Iterator[tuple[int, ...]]:
     """Row groups, put together up to `chunk_rows`."""
     chunk: list[int] = []
     rows = 0

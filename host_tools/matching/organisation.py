@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from host_tools.errors import UserError
 from host_tools.matching import encounter_files, expansion
+from host_tools.matching.encounter_files import EncounterFile
 from host_tools.matching.exposures import TOLERANCE_S
 from host_tools.matching.listed_cases import Hits
 from host_tools.matching.segment import Finds, Segment, processors
@@ -55,15 +56,14 @@ def match_stored(
     current: set[Path] = set()
     try:
         for path in encounter_files.files(archive):
-            file = encounter_files.open_encounters(path)
-            digest = encounter_files.digest_of(file)
-            if not digest:
+            file = EncounterFile(path)
+            if not file.digest:
                 raise UserError(
                     f"The encounters {path} are not sorted for matching. Nothing was matched; bring them into an "
                     "archive with `bluezone ingest`."
                 )
-            encounters += file.metadata.num_rows
-            places = {name: _place(path.parent, name, digest, tolerance_s) for name in index.segments}
+            encounters += file.rows
+            places = {name: _place(path.parent, name, file.digest, tolerance_s) for name in index.segments}
             todo = {name: index.segments[name] for name, place in places.items() if not place.exists()}
             matched, kept = matched + len(todo), kept + len(places) - len(todo)
             if todo:
@@ -94,21 +94,21 @@ def _match_file(path: Path, segments: dict[str, Segment], tolerance_s: int, work
     using = expansion.engine()
 
     def match_group(group: int) -> list[pa.Table]:
-        file = encounter_files.open_encounters(path)  # readers are not shared between threads
-        encounters = encounter_files.matched_columns(file, group)
+        file = EncounterFile(path)
+        encounters = file.matched_columns(group)
         return [_kept(file, group, segment.find(encounters, tolerance_s, using)) for segment in segments.values()]
 
     with ThreadPoolExecutor(workers) as pool:
-        groups = list(pool.map(match_group, range(encounter_files.open_encounters(path).num_row_groups)))
+        groups = list(pool.map(match_group, range(EncounterFile(path).groups)))
     columns = zip(*groups, strict=True) if groups else ([] for _ in segments)
     return {
         name: pa.concat_tables([_KEPT.empty_table(), *tables]) for name, tables in zip(segments, columns, strict=True)
     }
 
 
-def _kept(file: pq.ParquetFile, group: int, finds: Finds) -> pa.Table:
+def _kept(file: EncounterFile, group: int, finds: Finds) -> pa.Table:
     start_ms = finds.slots * (SLOT_S * 1000)
-    found = encounter_files.exposures_of(file, group, Hits(finds.rows, finds.numbers, start_ms, start_ms))
+    found = file.exposures_of(group, Hits(finds.rows, finds.numbers, start_ms, start_ms))
     of_encounters = [found[name] for name in encounter_files.ENCOUNTERS.names]
     return pa.table([found["case"], pa.array(finds.slots), *of_encounters], _KEPT)
 
@@ -125,11 +125,11 @@ def _of_list(index: SlotIndex, segment: str, kept: pa.Table) -> pa.Table:
     )  # fmt: skip
 
 
-def _odd(file: pq.ParquetFile, index: SlotIndex, tolerance_s: int) -> Iterator[pa.Table]:
+def _odd(file: EncounterFile, index: SlotIndex, tolerance_s: int) -> Iterator[pa.Table]:
     if index.listed.has_odd:
-        for group in range(file.num_row_groups):
-            hits = index.listed.find_odd(encounter_files.matched_columns(file, group), tolerance_s)
-            yield encounter_files.exposures_of(file, group, hits)
+        for group in range(file.groups):
+            hits = index.listed.find_odd(file.matched_columns(group), tolerance_s)
+            yield file.exposures_of(group, hits)
 
 
 def _forget(archive: Path, current: set[Path]) -> None:

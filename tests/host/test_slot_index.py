@@ -115,10 +115,10 @@ def test_both_searches_find_the_same_in_any_distribution(sought, held, scale):
     ids = np.sort(np.array([prefix * scale << 24 | n for n, prefix in enumerate(held)], np.uint64))
     offsets = np.zeros(97, np.int64)
     offsets[11:] = len(ids)
-    arguments = (
-        ids, np.array([0]), 5, offsets, np.array([prefix * scale for prefix in sought], np.uint64),
-        np.array([5 * 96 + n % 14 for n in range(len(sought))]), np.array([5 * 96 + 9 + n % 3 for n in range(len(sought))]),
-    )  # fmt: skip
+    prefixes = np.array([prefix * scale for prefix in sought], np.uint64)
+    first = np.array([5 * 96 + n % 14 for n in range(len(sought))])
+    last = np.array([5 * 96 + 9 + n % 3 for n in range(len(sought))])
+    arguments = (ids, np.array([0]), 5, offsets, prefixes, first, last)
     compiled, plain = slot_search.search()(*arguments), slot_search.find_plainly(*arguments)
     assert [column.tolist() for column in compiled] == [column.tolist() for column in plain]
     expected = sum(held.count(prefix) for n, prefix in enumerate(sought) if n % 14 <= 10 <= 9 + n % 3)
@@ -155,9 +155,9 @@ def filled(monkeypatch) -> list[int]:
     real = expansion.engine()
 
     class Counting(expansion.HashlibEngine):
-        def fill(self, sub_keys, *rest):
+        def fill(self, sub_keys, first, last, cases, ids, free):
             chains.append(len(sub_keys))
-            real.fill(sub_keys, *rest)
+            real.fill(sub_keys, first, last, cases, ids, free)
 
     monkeypatch.setattr(expansion, "engine", Counting)
     return chains

@@ -47,6 +47,7 @@ def update(folder: Path, number: int, step: int) -> None:
 def test_killed_at_every_step(tmp_path, monkeypatch, before):
     for number in range(1, before + 1):
         slot_index.updated(tmp_path / "before", cases(number))
+    step = 0
     for step in count():
         folder = tmp_path / str(step)
         shutil.copytree(tmp_path / "before", folder)
