@@ -7,6 +7,7 @@ A state is a key of 32 bytes as eight big-endian words; states are uint32 arrays
 """
 
 import hashlib
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, Protocol
 
@@ -102,27 +103,22 @@ def _bytes_of(state: Array) -> bytes:
     return state.astype(">u4").tobytes()
 
 
-@cache
-def engines() -> dict[str, Engine]:
-    """The engines that work here, the fastest first; `hashlib` is always the last.
+def engines() -> Iterator[Engine]:
+    """The engines that work here, the fastest first; hashlib's is always the last.
 
     One that cannot be compiled or disagrees with hashlib on a few keys is left out.
     """
-    found: dict[str, Engine] = {}
     for name, unit in _units().items():
-        try:
-            candidate = _KernelEngine(name, unit)
-            if _agrees(candidate):
-                found[name] = candidate
-        except Exception:  # numba fails in many ways on processors it does not know, and hashlib can do the work
-            continue
-    found[HashlibEngine.name] = HashlibEngine()
-    return found
+        candidate = _KernelEngine(name, unit)
+        if _agrees(candidate):
+            yield candidate
+    yield HashlibEngine()
 
 
+@cache
 def engine() -> Engine:
     """The fastest engine that works here."""
-    return next(iter(engines().values()))
+    return next(engines())
 
 
 def _units() -> dict[str, Any]:
@@ -139,8 +135,11 @@ def _units() -> dict[str, Any]:
 def _agrees(candidate: Engine) -> bool:
     keys_tried = [hashlib.sha256(bytes([n])).digest() for n in range(11)]
     states = words_of(b"".join(keys_tried)).reshape(-1, 8)
-    candidate.advance(states, np.arange(11) % 4)
-    candidate.first_sub_keys(states)
+    try:
+        candidate.advance(states, np.arange(11) % 4)
+        candidate.first_sub_keys(states)
+    except Exception:  # numba fails in many ways on processors that it does not know; hashlib can do the work
+        return False
     expected = [keys.first_sub_key(keys.daily_key_after(key, n % 4)) for n, key in enumerate(keys_tried)]
     return _bytes_of(states) == b"".join(expected)
 
@@ -183,7 +182,12 @@ def ids_at(using: Engine, entries: Array, slots: Array) -> Array:
     using.advance(states, slots // per_day - entries["first"].astype(np.int64) // per_day)
     using.first_sub_keys(states)
     using.advance(states, slots % per_day)
-    return states.astype(">u4").view("u1").reshape(-1, keys.KEY_BYTES)[:, list(keys._ID_FROM)]
+    return ids_in(states)
+
+
+def ids_in(sub_keys: Array) -> Array:
+    """The BluezoneID of each sub key (n, 8): (n, 12) bytes."""
+    return sub_keys.astype(">u4").view("u1").reshape(-1, keys.KEY_BYTES)[:, list(keys._ID_FROM)]
 
 
 def prefixes_of(bluezone_ids: Array) -> Array:
