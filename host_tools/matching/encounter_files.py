@@ -7,6 +7,7 @@ id, as the slot index is: a lookup finds the next id near the last one. SPEC.md,
 import contextlib
 import hashlib
 import os
+import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -166,7 +167,7 @@ def in_order(exposures: pa.Table) -> pa.Table:
 
 def write_table(path: Path, table: pa.Table) -> None:
     """A whole file or none, the same bytes for the same table."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")  # a repeated task may write at the same time
     try:
         pq.write_table(table, part, compression="zstd")
         os.replace(part, path)
