@@ -16,11 +16,11 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from host_tools.matching.expansion import CASE_BITS, PREFIX_BYTES
 from tracing import keys
 
 WORDS = 8
 BLOCK_CHAINS = 48  # hashed in turn: while one group waits for its result the next one begins, all in the first cache
-CASE_BITS = 24  # of a packed id; the rest is its prefix
 
 _BLOCK_WORDS = 16
 _ROUNDS = 64
@@ -166,9 +166,9 @@ def _emit_vector(builder: Any, words: Any, rest: list[int]) -> None:
 _hash_key = _hashing(b"")
 _hash_labelled = _hashing(keys._SUB_KEY_LABEL)
 
-# Where the five bytes of the prefix lie in a sub key's words.
-_PREFIX_WORD = tuple(at // 4 for at in keys._ID_FROM[:5])
-_PREFIX_SHIFT = tuple(24 - at % 4 * 8 for at in keys._ID_FROM[:5])
+# Where the bytes of the prefix lie in a sub key's words.
+_PREFIX_WORD = tuple(at // 4 for at in keys._ID_FROM[:PREFIX_BYTES])
+_PREFIX_SHIFT = tuple(24 - at % 4 * 8 for at in keys._ID_FROM[:PREFIX_BYTES])
 
 
 @njit(nogil=True, cache=True, inline="always")

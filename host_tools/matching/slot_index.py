@@ -62,10 +62,10 @@ def updated(folder: Path, cases: Sequence[Case], workers: int | None = None) -> 
     workers = workers or processors()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        segments = _read(folder)
+        segments = _read(folder, {})
         if len(_missing(wanted, segments)) or len(segments) > _MAX_SEGMENTS:
             with _alone(folder):
-                segments = _write(folder, wanted, workers)
+                segments = _write(folder, wanted, workers, segments)
     except OSError as error:
         raise UserError(
             f"The slot index {folder} cannot be brought up to date: {error}. The index that was there is kept; make "
@@ -74,15 +74,15 @@ def updated(folder: Path, cases: Sequence[Case], workers: int | None = None) -> 
     return SlotIndex(segments, listed)
 
 
-def _read(folder: Path) -> dict[str, Segment]:
-    """The segments that the manifest names, as far as they are sound."""
+def _read(folder: Path, known: dict[str, Segment]) -> dict[str, Segment]:
+    """The segments that the manifest names, as far as they are sound; those already open are not opened again."""
     while True:
         names = _named(folder)
         segments = {}
         try:
             for name in names:
                 with contextlib.suppress(segment_file.UnusableSegment):
-                    segments[name] = segment_file.open_file(folder / name)
+                    segments[name] = known[name] if name in known else segment_file.open_file(folder / name)
             return segments
         except FileNotFoundError:
             # Merged away since the manifest was read; one that is lost for good is made anew.
@@ -117,8 +117,8 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _write(folder: Path, wanted: Array, workers: int) -> dict[str, Segment]:
-    segments = _read(folder)  # another process may have done it meanwhile
+def _write(folder: Path, wanted: Array, workers: int, known: dict[str, Segment]) -> dict[str, Segment]:
+    segments = _read(folder, known)  # another process may have done it meanwhile
     missing = _missing(wanted, segments)
     for begin in range(0, len(missing), expansion.MAX_CASES):
         entries = missing[begin : begin + expansion.MAX_CASES].view(expansion.ENTRY)

@@ -54,7 +54,7 @@ def test_killed_at_every_step(tmp_path, monkeypatch, before):
         process = PROCESSES.Process(target=update, args=(folder, before + 1, step))
         process.start()
         process.join()
-        held = sum(len(segment.entries) for segment in slot_index._read(folder).values())
+        held = sum(len(segment.entries) for segment in slot_index._read(folder, {}).values())
         assert held in (before, before + 1)
         with monkeypatch.context() as patched:
             patched.setattr(segment_file, "expand", None)  # nothing that was there is expanded again
@@ -62,7 +62,7 @@ def test_killed_at_every_step(tmp_path, monkeypatch, before):
         assert len(slot_index.updated(folder, cases(before + 1)).listed.texts) == before + 1
         slot_index.updated(folder, cases(before + 2))  # what the dead one left goes with the next update
         names = {path.name for path in folder.iterdir()}
-        assert names == {"manifest.json", "lock", *slot_index._read(folder)}
+        assert names == {"manifest.json", "lock", *slot_index._read(folder, {})}
         if process.exitcode == 0:
             break
         assert process.exitcode == -signal.SIGKILL
