@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 BOARD ?=
 PORT ?=
 SEED ?= 1
+QUICK ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo authority test check format flash bench bench-heap bench-throughput bench-radio bench-evidence \
-  battery soak calibration pictures lock clean
+  bench-matching battery soak calibration pictures lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F': *' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -71,6 +72,9 @@ bench-radio: setup ## how far the radio schedule is from the optimum; fails wher
 
 bench-evidence: setup ## false alarms and misses of what two logs say together, simulated (about four minutes)
 	@$(BIN)/python -m host_tools.simulation.evidence_bench
+
+bench-matching: setup ## matching beside DuckDB, polars and hashlib; fails if results differ (QUICK=--quick: small sizes)
+	@$(BIN)/python -m host_tools.matching.bench $(QUICK)
 
 battery: setup ## how long each board's battery lasts, from the radio log and the currents in board.toml
 	@$(BIN)/python -m host_tools.simulation.battery

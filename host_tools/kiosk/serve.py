@@ -64,7 +64,7 @@ async def keep_fresh(
         except UserError as error:
             told(f"{error} The list of before stays in use.")
         else:
-            kiosk.use_list(cases, ListVersion.of(status))
+            await asyncio.to_thread(kiosk.use_list, cases, ListVersion.of(status))
             told(status)
 
 
@@ -88,7 +88,9 @@ def serve_here(
 
     told(status)
     with Store(database) as store, _Collecting(console) as screen:
-        kiosk = Kiosk(real(), store, cases, rules, time.time, screen, ListVersion.of(status))
+        kiosk = Kiosk(
+            real(), store, cases, rules, time.time, screen, ListVersion.of(status), database.with_suffix(".index")
+        )
 
         async def serve() -> None:
             fresh = asyncio.create_task(keep_fresh(kiosk, source, time.time, told))

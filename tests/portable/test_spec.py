@@ -9,6 +9,8 @@ import hashlib
 import inspect
 import json
 import re
+import struct
+import zlib
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ from host_tools.authority.signing import PASSPHRASE_VARIABLE
 from host_tools.kiosk import demo_view, serve
 from host_tools.kiosk.service import WearerResult
 from host_tools.link.session import SyncResult, TokenInfo
-from host_tools.matching import evidence_commands, national_list, trace_log
+from host_tools.matching import evidence_commands, nation, national_list, slot_index, trace_log
 from host_tools.matching.case_index import case_slots
 from host_tools.matching.explanation import ListVersion
 from host_tools.matching.list_source import ListSource
@@ -40,6 +42,7 @@ from host_tools.provisioning.firmware_files import BuiltFile
 from host_tools.provisioning.flash import Flash, Report
 from host_tools.simulation.demo import DemoResult
 from host_tools.simulation.outcome import PairOutcome
+from host_tools.storage.store import Store
 from tracing import keys, kiosk_messages, messages, phone_wire, records, wire
 from tracing.log import Log
 from tracing.messages import Fragments
@@ -300,7 +303,8 @@ def test_only_known_kinds_of_blocks():
     assert {block.kind for block in BLOCKS} == known
     files = {"data_trace.txt", "other_trace.txt", "national_list.json", "national_list.json.sig"}
     files |= {"authority.pub.pem", "version.json"}
-    answers = {f"bluezone {command} --json" for command in ("sync", "f2", "flash", "demo")}
+    commands = ("sync", "f2", "flash", "demo", "ingest", "match-stored", "match-nation")
+    answers = {f"bluezone {command} --json" for command in commands}
     assert {block.name for block in BLOCKS} == files | answers | {""}
     assert all(bool(block.name) == (block.kind in ("json", "text")) for block in BLOCKS)
 
@@ -596,7 +600,7 @@ def test_command(console, example_files):
 def test_every_command_has_an_example():
     prompts = re.findall(r"^\$ bluezone (.*)", "".join(block.text for block in CONSOLES), re.MULTILINE)
     prompts += [block.name.removeprefix("bluezone ") for block in BLOCKS if block.name.startswith("bluezone")]
-    shown = {re.match(r"(?:authority )?\w+", prompt) for prompt in prompts}
+    shown = {re.match(r"(?:authority )?[\w-]+", prompt) for prompt in prompts}
     assert {match[0] for match in shown if match} == set(cli_commands(cli.build_app()))
 
 
@@ -681,6 +685,57 @@ def test_answer_of_f2():
     day = date.fromisoformat(shown["since"])
     probable = {row["short_code"]: [Together(day, row["days"][0]["minutes"])] for row in shown["probable"]}
     assert shown == evidence_commands.second_degree_json(shown["token"], day, shown["compared"], probable)
+
+
+@pytest.fixture
+def kiosk_with_one_encounter(example_files):
+    buf = bytearray(records.RECORD_BYTES)
+    flags = records.KIND_ENCOUNTER | records.FLAG_CLOCK_SET
+    records.pack_record(buf, flags, 7, 1596866191, 30, 2, 3, -65, -70, h("B9A665D754FE65E665D76A45"))
+    with Store("kiosk.sqlite") as store:
+        store.store_records(h("0102030405060708"), [(0, bytes(buf))], 0)
+
+
+def answer_of(command: str, *options: str) -> Any:
+    with redirect_stdout(StringIO()) as out:
+        assert cli.run(cli.build_app(), [command, *options, "--json"]) == 0
+    return json.loads(out.getvalue())
+
+
+def test_answers_of_matching_in_bulk(kiosk_with_one_encounter, monkeypatch):
+    def here(cases, encounters, out, _scheduler, tolerance_s, progress):
+        done = [nation.run(task) for task in nation.tasks(cases, encounters, out, tolerance_s)]
+        return {"tasks": len(done), "exposures": sum(done)}
+
+    monkeypatch.setattr(nation, "match_nation", here)  # starting a cluster is tested elsewhere
+    shown = json.loads(block("bluezone ingest --json"))
+    ingested = answer_of("ingest", "--source", "kiosk.sqlite")
+    assert re.fullmatch(re.escape(shown["file"]).replace("…", "[0-9a-f]{16}"), ingested["file"])
+    assert {**ingested, "file": shown["file"]} == shown
+    cases = ("--cases", "national_list.json")
+    assert answer_of("match-stored", *cases) == json.loads(block("bluezone match-stored --json"))
+    nations = answer_of("match-nation", *cases, "--encounters", "encounters")
+    assert nations == json.loads(block("bluezone match-nation --json"))
+
+
+def test_a_slot_index_laid_out_as_the_document_says(example_files):
+    slot_index.updated(Path("index"), national_list.load("national_list.json").cases)
+    (name,) = json.loads(Path("index", "manifest.json").read_text())["segments"]
+    data = Path("index", name).read_bytes()
+    magic, version, checksum, entries, days, ids, source, rest = struct.unpack_from("<8sIIQQQ32s8s", data)
+    assert (magic, version, entries, days, ids, rest) == (b"BZSLOTS\0", 1, 1, 1, 96, bytes(8))
+    begin_of_ids = 80 + 40 + 8 + 8 * 97 + 8 * 96
+    assert checksum == zlib.crc32(data[16:begin_of_ids])
+    assert source == hashlib.sha256(data[80:120]).digest()
+    assert name == source.hex()[:32] + ".segment"
+    first_slot = 1596844800 // 900
+    assert struct.unpack_from("<32sII", data, 80) == (PHONE_KEY, first_slot, first_slot + 95)
+    day, *offsets = struct.unpack_from("<98Q", data, 120)
+    assert (day, offsets) == (1596844800 // 86400, list(range(97)))
+    packed = struct.unpack_from("<96Q", data, begin_of_ids)
+    assert packed == tuple(int(ident[:5].hex(), 16) << 24 for ident in keys.day_ids(PHONE_KEY))
+    assert struct.unpack_from("<96Q", data, begin_of_ids - 8 * 96) == packed  # one id in each slot
+    assert len(data) == begin_of_ids + 8 * 96
 
 
 def test_answer_of_flash():
