@@ -6,9 +6,11 @@ BIN := $(VENV)/bin
 BOARD ?=
 PORT ?=
 SEED ?= 1
+QUICK ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format flash bench bench-heap bench-throughput bench-radio bench-sync battery soak pictures lock clean
+.PHONY: help setup demo authority test check format flash bench bench-heap bench-throughput bench-radio bench-evidence \
+  bench-matching bench-sync battery soak calibration pictures lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F': *' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -35,6 +37,9 @@ setup: $(STAMP) ## the environment in .venv, with the `bluezone` command in it
 
 demo: setup ## a morning in an office in virtual time, then everyone at the kiosk; writes build/demo/
 	@$(BIN)/bluezone demo --seed $(SEED)
+
+authority: setup ## sign lists of made-up cases and serve them on https://localhost:8443/, to try --list-key with
+	@$(BIN)/bluezone authority demo build/authority
 
 test: setup check ## every test, after `make check`
 	@$(BIN)/pytest
@@ -68,6 +73,12 @@ bench-sync: setup ## how long a sync takes on a paced link, beside the link's li
 bench-radio: setup ## how far the radio schedule is from the optimum; fails where a gate is missed (about a minute)
 	@$(BIN)/python -m host_tools.simulation.radio_bench
 
+bench-evidence: setup ## false alarms and misses of what two logs say together, simulated (about four minutes)
+	@$(BIN)/python -m host_tools.simulation.evidence_bench
+
+bench-matching: setup ## matching beside DuckDB, polars and hashlib; fails if results differ (QUICK=--quick: small sizes)
+	@$(BIN)/python -m host_tools.matching.bench $(QUICK)
+
 battery: setup ## how long each board's battery lasts, from the radio log and the currents in board.toml
 	@$(BIN)/python -m host_tools.simulation.battery
 
@@ -75,6 +86,9 @@ soak: setup ## power cut at every byte; 14 virtual days of 20 tokens, a day of 2
 	@$(BIN)/python tests/power_loss/every_cut.py
 	@$(BIN)/python -m host_tools.simulation.soak
 	@$(BIN)/python -m host_tools.simulation.bench soak
+
+calibration: setup ## fit RSSI to distance anew, from tests/vectors/herald-rssi; writes calibration.toml and its picture
+	@$(BIN)/python -m host_tools.matching.calibrate
 
 pictures: setup ## the light's patterns as pictures, docs/img/light/, from the firmware's table
 	@$(BIN)/python -m host_tools.pictures

@@ -5,6 +5,7 @@ and shell completion answer at once.
 """
 
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
@@ -29,17 +30,15 @@ def new_app() -> typer.Typer:
 
 def build_app() -> typer.Typer:
     """The whole command."""
-    from host_tools.authority.release_commands import add_release_commands
+    from host_tools.authority import commands as authority
     from host_tools.kiosk import commands as kiosk
+    from host_tools.matching import bulk_commands as bulk_matching
     from host_tools.matching import commands as matching
     from host_tools.provisioning import commands as provisioning
 
     app = new_app()
-    for part in (matching, kiosk, provisioning):
+    for part in (matching, bulk_matching, kiosk, provisioning, authority):
         part.register(app)
-    authority = typer.Typer(no_args_is_help=True, help="What only the health authority does.")
-    add_release_commands(authority)
-    app.add_typer(authority, name="authority")
     return app
 
 
@@ -78,6 +77,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Vietnamese letters shows "?", not a traceback
+    logging.getLogger("stamina").addHandler(logging.NullHandler())  # what failed is told when it has failed for good
     sys.exit(run(build_app(), sys.argv[1:]))
 
 

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from host_tools.matching.list_options import AllowHttp, AllowUnsigned, Cases, ListCache, ListKey
 from host_tools.provisioning.key_commands import KeyFile, PassphraseFile
 
 if TYPE_CHECKING:
     from host_tools.provisioning.token_keys import KioskRoot
 
 Database = Annotated[Path, typer.Option(help="The kiosk's database; made when missing.")]
+Rules = Annotated[str | None, typer.Option(help="The rules: viet-nam, dp-3t, cwa, or a file like rules.toml.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 
 
@@ -37,19 +39,31 @@ def demo(
 
 
 def sync(
-    cases: Annotated[Path, typer.Option(help="The national list, as JSON.")],
+    cases: Cases,
     keys: KeyFile,
     database: Database = Path("kiosk.sqlite"),
     passphrase_file: PassphraseFile = None,
     seconds: Annotated[float, typer.Option(help="How long to wait for tokens.")] = 60.0,
+    list_key: ListKey = None,
+    list_cache: ListCache = None,
+    allow_http: AllowHttp = False,
+    allow_unsigned: AllowUnsigned = False,
+    rules: Rules = None,
+    board: Annotated[str | None, typer.Option(help="The tokens' board, for its RSSI offset.")] = None,
     as_json: Json = False,
 ) -> None:
     """Read every token in sync mode near this PC, over its own Bluetooth adapter, and tell each verdict."""
+    from host_tools.matching.list_options import list_source
+    from host_tools.matching.rules import load_rules
+    from host_tools.provisioning.firmware_files import rssi_offset_db
+
     from .serve import serve_here
 
-    found = serve_here(cases, database, _root(keys, passphrase_file), seconds, quiet=as_json)
+    judged_by = load_rules(rules).for_board(rssi_offset_db(board) if board else 0.0)
+    source = list_source(cases, list_key, list_cache, allow_http=allow_http, allow_unsigned=allow_unsigned)
+    found, status = serve_here(source, database, _root(keys, passphrase_file), seconds, quiet=as_json, rules=judged_by)
     if as_json:
-        print(json.dumps({"tokens": found}, ensure_ascii=False))
+        print(json.dumps({"list": status.as_dict(), "tokens": found}, ensure_ascii=False))
 
 
 def release(

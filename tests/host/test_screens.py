@@ -9,13 +9,16 @@ from host_tools.kiosk.screens import TerminalScreen
 from host_tools.kiosk.service import WearerResult
 from host_tools.link.session import TokenInfo
 from host_tools.link.synchronise import SyncResult
-from host_tools.matching import verdict
+from host_tools.matching.risk import DayExposure
+from host_tools.matching.rules import load_rules
+from host_tools.matching.verdict import Verdict
 
 
 def result(records, damaged, exposed):
     info = TokenInfo(bytes(8), (0, 1, 0), True, True, 2987, 7, 0, 0, 0, records, 0, 0, 0, 0, 0, 0, 145)
-    days = (verdict.DayExposure(date(2020, 8, 8), 0, 31, 16, 15),) if exposed else ()
-    told = verdict.Verdict("exposed" if exposed else "safe", days, (), verdict.load_rules().rules[0])
+    rule = load_rules().rules[0]
+    days = (DayExposure(date(2020, 8, 8), 0, 16, 0, 15, 16, 0.91, rule),) if exposed else ()
+    told = Verdict("exposed" if exposed else "safe", days, (), rule)
     return WearerResult(info, SyncResult(info, 0, records, records, damaged), [], told, 1596873600)
 
 

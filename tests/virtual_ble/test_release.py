@@ -13,9 +13,10 @@ from host_tools.kiosk.release import release
 from host_tools.kiosk.service import assess
 from host_tools.link.adapter import virtual
 from host_tools.matching import national_list, trace_log
+from host_tools.matching.case_finder import CaseFinder
 from host_tools.matching.case_index import CaseIndex
 from host_tools.matching.exposures import match_sightings
-from host_tools.matching.verdict import load_rules
+from host_tools.matching.rules import load_rules
 from host_tools.provisioning.token_keys import AuthorityRoot
 from host_tools.simulation import clock
 from host_tools.simulation.bench import sync_at_kiosk
@@ -84,7 +85,7 @@ def test_released_keys_find_whom_the_person_has_met(at_kiosk, tmp_path):
     (tmp_path / "list.json").write_text(json.dumps({"data": [entry]}))
     listed = national_list.load(tmp_path / "list.json")
     assert not listed.rejected
-    verdict = assess(met, listed, load_rules())  # of Bình's log
+    verdict = assess(met, listed, CaseFinder(listed.cases), load_rules())  # of Bình's log
     assert verdict.kind == "exposed"
 
     log = trace_log.load(tmp_path / "out" / "data_trace.txt")

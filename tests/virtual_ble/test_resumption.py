@@ -14,7 +14,7 @@ from host_tools.link.errors import LinkLost, SessionError
 from host_tools.link.session import KioskSession
 from host_tools.link.synchronise import synchronise
 from host_tools.matching.national_list import NationalList
-from host_tools.matching.verdict import load_rules
+from host_tools.matching.rules import load_rules
 from host_tools.simulation import clock
 from host_tools.simulation.board import make_device
 from host_tools.simulation.controller import VirtualController
