@@ -404,6 +404,7 @@ RECORD_0 = wire.records_message(0, [sealed(0)])
         [RECORD_0[:-1]],
         [wire.message(wire.GAP, 1, 2)],
         [wire.message(wire.GAP, 0, 0)],
+        [wire.message(wire.GAP, 0, 0xFFFFFFFF)],  # further than any token gets: a billion keys of segments
         [wire.message(wire.PULL | wire.ANSWER, 1, 0, 0)],
         [wire.message(wire.PULL | wire.ANSWER, 0, 1, 0)],
         [wire.message(wire.ACK | wire.ANSWER, 1)],
@@ -434,6 +435,7 @@ def test_a_burst_of_lost_fragments_as_long_as_the_counter():
         {7: 41},  # the log ends before it begins
         {0: b"\x02" + SERIAL[1:]},  # not the token that was found
         {15: 0},  # no records in a segment
+        {8: 0xFFFFFFFF, 15: 1},  # more segments than a flash has erasures
     ],
 )
 def test_info_that_cannot_be(change):
