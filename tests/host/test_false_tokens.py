@@ -88,7 +88,9 @@ def besieged(tmp_path):
             await asyncio.gather(serving, return_exceptions=True)
 
         with Store(tmp_path / "kiosk.sqlite") as store:
-            run(main(Kiosk(adapter, store, NationalList([], []), load_rules(), KioskRoot(bytes(32)), lambda: 0, screen)))
+            run(
+                main(Kiosk(adapter, store, NationalList([], []), load_rules(), KioskRoot(bytes(32)), lambda: 0, screen))
+            )
         return screen.failures
 
     return during

@@ -445,16 +445,24 @@ def test_info_that_cannot_be(change):
                 data = wire.message(data[0], *(change.get(i, value) for i, value in enumerate(INFO)))
             super()._say(data)
 
-    with pytest.raises(SessionBroken):
-        run(opened(Liar()))
+    async def main():
+        session = kiosk_session(Liar())
+        await session.hello()
+        with pytest.raises(SessionBroken):
+            await session.info()
+        assert not session.usable
+
+    run(main())
 
 
 def test_a_receipt_that_was_not_kept():
     async def main():
-        await (await opened(Scripted(wire.message(wire.ACK | wire.ANSWER, 4)))).acknowledge(5)
+        session = await opened(Scripted(wire.message(wire.ACK | wire.ANSWER, 4)))
+        with pytest.raises(SessionBroken):
+            await session.acknowledge(5)
+        assert not session.usable
 
-    with pytest.raises(SessionBroken):
-        run(main())
+    run(main())
 
 
 def test_a_token_that_says_nothing():
