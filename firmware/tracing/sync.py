@@ -12,9 +12,7 @@ from struct import calcsize, unpack_from
 
 from .const import const
 from .errors import FormatError
-from .messages import (
-    CHALLENGE_BYTES, REQUESTS, Fragments, kiosk_proof, layout, release_code, session_keys, token_proof,
-)  # fmt: skip
+from .messages import CHALLENGE_BYTES, REQUESTS, Fragments, kiosk_proof, layout, release_code, session_keys, token_proof
 from .pull import Pull
 from .sealing import Seal, equal
 

@@ -178,6 +178,7 @@ class KioskSession:
     # --- Pull ----------------------------------------------------------------------------------------------------
 
     async def _pull(self, batch: list[Record], limit: int, on_progress: Callable[[int], None] | None) -> None:
+        assert self._log is not None
         channel = self._channel
         arrived = 0
         with channel.exchange():
@@ -192,6 +193,9 @@ class KioskSession:
                     after_seq, sent, _ = channel.answer(wire.PULL, data)
                     if after_seq != self.next_seq or sent != arrived:
                         raise channel.broken("records are missing")
+                    # Not before a whole batch is there: a worn block at its beginning must not hold up all others.
+                    if self._log.damaged >= _ALL_SEALED and not self._log.opened:
+                        raise LogSealed
                     return
                 if arrived > limit:
                     raise channel.broken("more records than asked for")
@@ -207,8 +211,6 @@ class KioskSession:
             opened = self._log.open(seq, record)
             if opened is not None:
                 batch.append((seq, opened))
-        if self._log.damaged >= _ALL_SEALED and not self._log.opened:
-            raise LogSealed
         return len(sealed)
 
     def _advance(self, first_seq: int, after_seq: int) -> None:

@@ -390,6 +390,13 @@ def test_a_single_damaged_record_is_counted_and_passed():
     assert (result.damaged, result.new_records, token.watermark) == (1, 0, 1)
 
 
+def test_a_block_that_is_damaged_as_a_whole_does_not_hold_up_the_others():
+    token, storage = FakeToken(FakeLog([*[DAMAGED] * 60, *(record(seq) for seq in range(60, 90))])), FakeStorage()
+    result, _ = run(sync_once(token, storage))
+    assert (result.damaged, result.new_records, token.watermark) == (60, 30, 90)
+    assert storage.records == token.log.readable()
+
+
 # --- Nonsense --------------------------------------------------------------------------------------------------
 
 RECORD_0 = wire.records_message(0, [sealed(0)])
