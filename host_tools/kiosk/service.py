@@ -29,6 +29,7 @@ from tracing.kiosk_messages import VERDICT_EXPOSED, VERDICT_SAFE
 ATTEMPTS = 3  # per press of the button; a link that breaks is taken up again where it broke
 REST_S = 3.0  # a token that has just been served may still be on the air as it was
 CONSENT_S = 60.0  # after so long a press of the button has run out
+AT_ONCE = 16  # whoever fills the air with false tokens fills no more than that of the kiosk
 
 
 @dataclass(frozen=True)
@@ -111,8 +112,8 @@ class Kiosk:
         self._screen = screen
         self.use_list(cases, list_version)
         self._serving: dict[str, asyncio.Task] = {}  # by address
-        self._attempts: dict[str, int] = {}
-        self._rest_until_s: dict[str, float] = {}  # loop time before which an address is left alone
+        # By address: attempts that failed, and the loop time before which it is left alone.
+        self._tried: dict[str, tuple[int, float]] = {}
         self._radio = asyncio.Semaphore(1)  # adapters connect to one device at a time
 
     def use_list(self, cases: NationalList, version: ListVersion | None) -> None:
@@ -135,12 +136,13 @@ class Kiosk:
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     def _serve(self, token: FoundToken) -> None:
-        if asyncio.get_running_loop().time() >= self._rest_until_s.get(token.address, 0.0):
+        _, rest_until_s = self._tried.get(token.address, (0, 0.0))
+        if len(self._serving) < AT_ONCE and asyncio.get_running_loop().time() >= rest_until_s:
             self._serving[token.address] = asyncio.create_task(self._attempt(token))
 
     async def _attempt(self, token: FoundToken) -> None:
         address = token.address
-        attempt = self._attempts.get(address, 0) + 1
+        attempt = self._tried.get(address, (0, 0.0))[0] + 1
         rest_s = REST_S
         try:
             await self._one(token)
@@ -151,8 +153,10 @@ class Kiosk:
                 attempt = 0
                 rest_s = CONSENT_S
         finally:
-            self._attempts[address] = attempt
-            self._rest_until_s[address] = asyncio.get_running_loop().time() + rest_s
+            now_s = asyncio.get_running_loop().time()
+            self._tried[address] = (attempt, now_s + rest_s)
+            for old in [old for old, (_, until_s) in self._tried.items() if until_s + CONSENT_S < now_s]:
+                del self._tried[old]
             del self._serving[address]
 
     async def _one(self, token: FoundToken) -> None:
