@@ -31,6 +31,7 @@ from host_tools.authority.signing import PASSPHRASE_VARIABLE
 from host_tools.kiosk import demo_view, serve
 from host_tools.kiosk import release as kiosk_release
 from host_tools.kiosk.service import WearerResult
+from host_tools.kiosk.stored_logs import StoredResult
 from host_tools.link.session import TokenInfo
 from host_tools.link.synchronise import SyncResult
 from host_tools.matching import evidence_commands, nation, national_list, slot_index, trace_log
@@ -49,7 +50,7 @@ from host_tools.provisioning.flash import Flash, Report
 from host_tools.provisioning.token_keys import AuthorityRoot, KioskRoot
 from host_tools.simulation.demo import DemoResult
 from host_tools.simulation.outcome import PairOutcome
-from host_tools.storage.store import Store
+from host_tools.storage.store import Store, Token
 from tracing import keys, kiosk_log, kiosk_messages, messages, phone_wire, records, sealing, segment, wire
 from tracing.log import Log
 from tracing.messages import Fragments
@@ -791,7 +792,11 @@ def wearer_result() -> WearerResult:
 
 def test_answer_of_sync(example_files):
     shown = json.loads(block("bluezone sync --json"))
-    assert shown["tokens"] == [serve.result_json(wearer_result())]
+    read = wearer_result()
+    assert shown["tokens"] == [serve.result_json(read)]
+    token = Token(read.info.serial, "3J2824", None, None, None, read.finished_s)
+    stored = StoredResult(token, read.verdict, read.list_version).as_json()
+    assert stored | {"new_records": 2, "battery_mv": 2987} == shown["tokens"][0]
     source = ListSource("national_list.json", Path("kept"), public_key=load_public_key("authority.pub.pem"))
     assert shown["list"] == source.load(1596952800)[1].as_dict()
 
