@@ -238,6 +238,7 @@ def test_the_commands(tmp_path, monkeypatch):
     answer = run("match-stored", "--cases", "list.json")
     expected = one_by_one(CASES)
     assert as_rows(pq.read_table("exposures.parquet")) == expected
+    assert answer.pop("list")["kind"] == "F0"
     assert answer == {
         "encounters": 360, "cases": 4, "exposures": len(expected), "tokens": 3, "matched": 1, "kept": 0,
         "rejected": answer["rejected"], "out": "exposures.parquet",
