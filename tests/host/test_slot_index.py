@@ -120,10 +120,9 @@ def test_without_numba_the_index_is_built_and_searched_all_the_same(tmp_path):
         found = found_with(Path("index"), cases(3), [met(1, DAY + 4000), met(2, DAY + 80_000), met(7, DAY)])
         print([(each.case, each.first_s - DAY) for each in found])
     """
-    folders = os.pathsep.join(sys.path)
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     done = subprocess.run(
-        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": f"{Path(__file__).parent}{os.pathsep}{folders}"},
-        cwd=tmp_path, capture_output=True, text=True,
+        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": path}, cwd=tmp_path, capture_output=True, text=True
     )  # fmt: skip
     assert (done.stderr, done.stdout) == ("", "[(1, 4000), (2, 80000)]\n")
 
