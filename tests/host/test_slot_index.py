@@ -120,10 +120,8 @@ def test_without_numba_the_index_is_built_and_searched_all_the_same(tmp_path):
         found = found_with(Path("index"), cases(3), [met(1, DAY + 4000), met(2, DAY + 80_000), met(7, DAY)])
         print([(each.case, each.first_s - DAY) for each in found])
     """
-    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
-    done = subprocess.run(
-        [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": path}, cwd=tmp_path, capture_output=True, text=True
-    )  # fmt: skip
+    there = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    done = subprocess.run([sys.executable, "-c", program], env=there, cwd=tmp_path, capture_output=True, text=True)
     assert (done.stderr, done.stdout) == ("", "[(1, 4000), (2, 80000)]\n")
 
 
