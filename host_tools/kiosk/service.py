@@ -17,6 +17,7 @@ from host_tools.link.errors import SessionError
 from host_tools.link.session import KioskSession, TokenInfo
 from host_tools.link.synchronise import SyncResult, synchronise
 from host_tools.matching.case_finder import CaseFinder
+from host_tools.matching.cases import difference
 from host_tools.matching.explanation import ListVersion
 from host_tools.matching.exposures import match_encounters
 from host_tools.matching.national_list import NationalList
@@ -25,6 +26,8 @@ from host_tools.matching.verdict import Verdict, infectious_periods, judge
 from host_tools.provisioning.token_keys import KioskRoot
 from host_tools.storage.store import Encounter, Store
 from tracing.kiosk_messages import VERDICT_EXPOSED, VERDICT_SAFE
+
+from .stored_logs import StoredResult, newly_exposed
 
 ATTEMPTS = 3  # per press of the button; a link that breaks is taken up again where it broke
 REST_S = 3.0  # a token that has just been served may still be on the air as it was
@@ -111,6 +114,7 @@ class Kiosk:
         self._now = now
         self._screen = screen
         self.use_list(cases, list_version)
+        self._stored_matched: NationalList | None = None  # the list that all stored logs have been held against
         self._serving: dict[str, asyncio.Task] = {}  # by address
         # By address: attempts that failed, and the loop time before which it is left alone.
         self._tried: dict[str, tuple[int, float]] = {}
@@ -120,6 +124,27 @@ class Kiosk:
         """Judge by this list from the next wearer on. May take seconds for a long list, so call it in a thread."""
         finder = CaseFinder(cases.cases, self._index)  # the index keeps what it has: only new entries are expanded
         self._list = (cases, finder, version)  # at once: a wearer is never judged by parts of two lists
+
+    def match_stored(self) -> list[StoredResult]:
+        """Hold every stored log against what the list has gained since the last call; at first, against all of it.
+
+        May take a tenth of a second for each token, so call it in a thread.
+
+        Returns:
+            The wearers whom that makes exposed.
+
+        Raises:
+            StorageError: the database failed; the next call looks at the same cases again.
+        """
+        cases, finder, version = self._list
+        before = self._stored_matched
+        if before is cases:
+            return []
+        added = difference(before.cases if before else (), cases.cases).added
+        new_cases = {case.index for case in added}
+        found = newly_exposed(self._store, cases, finder, self._rules, new_cases, version) if new_cases else []
+        self._stored_matched = cases
+        return found
 
     async def run(self) -> None:
         """Serve whoever comes, until cancelled."""
