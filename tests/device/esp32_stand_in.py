@@ -1,4 +1,4 @@
-"""The modules that MicroPython has on an ESP32, in virtual time: a chip that sleeps, and a radio that does not live through it.
+"""The modules that MicroPython has on an ESP32, in virtual time: a chip that sleeps, a radio that must be off then.
 
 Nothing of it is hardware. What the radio does on the air is kept in `Radio.air`.
 """
@@ -7,7 +7,7 @@ import calendar
 import heapq
 import time as real_time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from random import Random
 from typing import Any, ClassVar, NamedTuple
 
@@ -326,7 +326,3 @@ class Radio:
     def gap_disconnect(self, _handle: int) -> bool:
         self._chip.at(self._chip.true_ms + 20, self._leave)
         return True
-
-    def events(self) -> Iterator[Event]:
-        """All advertising events so far."""
-        return iter(self.air)

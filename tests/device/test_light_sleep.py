@@ -1,10 +1,11 @@
-"""A token on an ESP32 whose radio is off between advertisements. Over stand-ins of the port's modules, in virtual time."""
+"""A token on an ESP32 whose radio is off between advertisements, over stand-ins of the port's modules."""
 
 import importlib
 import sys
 import types
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -111,14 +112,14 @@ def test_it_sleeps_and_yet_advertises_and_listens_as_its_schedule_says(start: Ca
     wearer.live(HOUR_MS)
     assert wearer.chip.slept_ms > 0.8 * HOUR_MS
     times = [event.at_ms for event in wearer.air]
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(times)]
     # A window's length and the rest before it may lie between two; else an interval, its 5 %, and a start more or less.
     assert max(gaps) < 1020 + 2 * INTERVAL_MS
     assert sum(gap <= 1.05 * INTERVAL_MS + RESTART_MS for gap in gaps) > 0.96 * len(gaps)
     windows = [at for at, pattern in wearer.shown if pattern == ALIVE]
     assert 90 <= len(windows) <= 102
     fed = wearer.chip.fed_ms
-    assert max(after - before for before, after in zip(fed, fed[1:], strict=False)) < 45_000
+    assert max(after - before for before, after in pairwise(fed)) < 45_000
 
 
 def test_what_it_hears_across_its_sleep_is_one_encounter_and_outlives_a_reset(start: Callable[..., Wearer]) -> None:
@@ -182,13 +183,13 @@ def test_a_connection_keeps_it_awake(start: Callable[..., Wearer]) -> None:
     radio = wearer.chip.radio
     wearer.live(4900)
     for ms in range(0, 1200, 7):  # only beside an advertisement is there anything to connect to
-        wearer.chip.at(wearer.chip.true_ms + ms, lambda: radio.connected or radio.connect(6000))
+        wearer.chip.at(wearer.chip.true_ms + ms, lambda: radio.connected or radio.connect(20_000))
     wearer.live(1500)
     naps = wearer.chip.naps
     wearer.live(3000)
     assert radio.connected
     assert wearer.chip.naps == naps
-    wearer.live(5000)
+    wearer.live(20_000)
     assert wearer.chip.naps > naps
 
 
