@@ -311,7 +311,7 @@ class Radio:
 
     def connect(self, lasts_ms: int) -> None:
         """A central connects, if there is anything to connect to, and leaves."""
-        if self._since_ms < 0 or not self._handler:
+        if self._since_ms < 0 or self.connected or not self._handler:
             return
         self._stop_advertising()
         self.connected = True
