@@ -87,7 +87,8 @@ class Chip:
         begun = self.true_ms
         end = begun + ms + ms * self.drift_ppm // 1_000_000  # the timer is as slow as the counter
         while self.true_ms < end and bool(self.pin.level) != self.wake_level:
-            self.run(1)
+            following = self._due[0][0] if self._due else end
+            self.run(max(1, min(end, following) - self.true_ms))
         self.asleep = False
         passed_ms = self.true_ms - begun
         self.slept_ms += passed_ms

@@ -83,6 +83,9 @@ def start() -> Iterator[Callable[..., Wearer]]:
                 ports = importlib.import_module("adapters.esp32")
                 importlib.import_module("adapters.light_sleep")
                 app = importlib.import_module("app")
+            patch.setattr(
+                app, "gc", types.SimpleNamespace(collect=lambda: None)
+            )  # CPython's would take most of the time
             patch.setattr(ports, "os", types.SimpleNamespace(urandom=chip.random.randbytes))
             return Wearer(chip, app, ports.Esp32Board())
 
