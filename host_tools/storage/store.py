@@ -81,14 +81,14 @@ class Store:
     """The database.
 
     Args:
-        place: a file, or an SQLAlchemy URL.
+        place: a file, an SQLAlchemy URL, or a database that is open.
 
     Raises:
         StorageError: it cannot be opened, is no database of ours, or of a newer version.
     """
 
-    def __init__(self, place: Path | str) -> None:
-        self._database = Database(str(place))
+    def __init__(self, place: Path | str | Database) -> None:
+        self._database = place if isinstance(place, Database) else Database(str(place))
 
     def __enter__(self) -> Self:
         return self
@@ -103,11 +103,12 @@ class Store:
     # --- What a sync needs; see link.session.RecordStorage -------------------------------------------------------
 
     def next_seq(self, serial: bytes) -> int:
-        """One more than the highest sequence number stored of this token; 0 when there is none."""
+        """One more than the highest sequence number ever stored of this token; 0 when there is none."""
+        key = serial.hex()
         with self._database.reading() as connection:
-            query = sa.select(sa.func.max(record_table.c.seq)).where(record_table.c.serial == serial.hex())
-            highest = connection.scalar(query)
-        return 0 if highest is None else highest + 1
+            highest = connection.scalar(sa.select(sa.func.max(record_table.c.seq)).where(record_table.c.serial == key))
+            kept_from = connection.scalar(sa.select(token_table.c.kept_from_seq).where(token_table.c.serial == key))
+        return max(0 if highest is None else highest + 1, kept_from or 0)
 
     def store_records(self, serial: bytes, records: list[tuple[int, bytes]], received_s: int) -> int:
         """Store records in one transaction: all or none.
