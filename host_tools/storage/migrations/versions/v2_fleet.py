@@ -103,7 +103,7 @@ def _results() -> None:
     op.create_table(
         "result",
         sa.Column("serial", sa.String(16), sa.ForeignKey("token.serial"), primary_key=True),
-        sa.Column("since_s", sa.BigInteger, primary_key=True),
+        sa.Column("assignment_id", sa.Integer, primary_key=True),
         sa.Column("day", sa.String(10), primary_key=True),
         sa.Column("minutes", sa.Integer, nullable=False),
         sa.Column("minutes_near", sa.Integer, nullable=False),
