@@ -93,8 +93,8 @@ def message(name: str, days: Iterable[date]) -> tuple[str, str]:
     listed = ", ".join(f"{day:%d/%m/%Y}" for day in sorted(days))
     title = "Bluezone: cảnh báo tiếp xúc gần / close contact"
     text = (
-        f"{name}: theo danh sách F0 mới, bạn là người có nguy cơ nhiễm (F1) do tiếp xúc gần ngày {listed}. Hãy đeo khẩu "
-        "trang, hạn chế tiếp xúc và liên hệ cán bộ y tế của đơn vị.\n\n"
+        f"{name}: theo danh sách F0 mới, bạn là người có nguy cơ nhiễm (F1) do tiếp xúc gần ngày {listed}. Hãy đeo "
+        "khẩu trang, hạn chế tiếp xúc và liên hệ cán bộ y tế của đơn vị.\n\n"
         f"{name}: by the new list, you had close contact (F1) on {listed}. Wear a mask, meet as few people as you can, "
         "and call your unit's health officer."
     )
@@ -161,7 +161,7 @@ class Alerts:
             audit.note(connection, self._now(), actor, "told by hand", alert=alert_id)
 
     def deliver(self, send: Send = send_by_apprise) -> int:
-        """Send everything that is due; returns how many messages the gateways took. Several kiosks may do it at once."""
+        """Send everything that is due; returns how many messages gateways took. Several kiosks may do it at once."""
         taken = 0
         while claim := self._claim():
             taken += self._one(claim, send)

@@ -2,9 +2,12 @@
 
 from datetime import UTC, datetime
 
+import sqlalchemy as sa
+
 from host_tools.errors import UserError
+from host_tools.kiosk.service import TurnedAway
 from host_tools.matching.verdict import Verdict
-from host_tools.storage.database import Database
+from host_tools.storage.database import Database, record_table
 from host_tools.storage.store import Encounter, Store, read_encounters
 from tracing import wire
 
@@ -13,12 +16,9 @@ from .ledger import Ledger
 from .periods import Period, periods, records_of
 from .privacy import Privacy
 from .results import Results
+from .tables import assignment_table
 
 _CLOCKS_DIFFER_S = 120  # two kiosks' clocks may
-
-
-class TurnedAway(UserError):
-    """The token is not for whoever holds it: the wearer is sent to the clerk, and told nothing else."""
 
 
 class ClockWrong(UserError):
@@ -67,12 +67,14 @@ class FleetDesk:
             if reason is not None:
                 audit.note(connection, now_s, "kiosk", "turn away", serial, state=standing.state)
             period = self._period(periods(connection, serial))
-            encounters = [] if period is None else read_encounters(connection, records_of(connection, period))
+            which = self._nobodys(connection, serial) if period is None else records_of(connection, period)
+            encounters = read_encounters(connection, which)
         if reason is not None:
             raise TurnedAway(
-                f"Token {wire.short_code(serial)} {reason}. Its log is stored; nothing was shown. Bring it to the clerk."
+                f"Token {wire.short_code(serial)} {reason}. Its log is stored; nothing was shown. Bring it to the "
+                "clerk."
             )
-        return self._store.encounters(serial) if period is None else encounters
+        return encounters
 
     def told(self, serial: bytes, encounters: list[Encounter], verdict: Verdict, now_s: int) -> None:
         """The wearer has seen the verdict."""
@@ -83,6 +85,12 @@ class FleetDesk:
                 days = {day.day for day in verdict.days}
                 alerts.make_in(connection, period, days, now_s, alerts.TOLD)
         self._privacy.purge_after_verdict(serial)
+
+    def _nobodys(self, connection: sa.Connection, serial: bytes) -> sa.ColumnElement[bool]:
+        # What an earlier wearer's log held is not for whoever holds the token now.
+        a, r = assignment_table.c, record_table.c
+        last_s = connection.scalar(sa.select(sa.func.max(a.until_s)).where(a.serial == serial.hex())) or 0
+        return sa.and_(r.serial == serial.hex(), r.start_s >= last_s)
 
     def _period(self, own: list[Period]) -> Period | None:
         return next((period for period in own if period.until_s is None), None)

@@ -18,7 +18,7 @@ from host_tools.matching.exposures import days_of_encounters, match_encounters
 from host_tools.matching.national_list import NationalList
 from host_tools.matching.verdict import Rules, Verdict, judge
 from host_tools.storage.store import Encounter, Store
-from tracing.kiosk_messages import VERDICT_EXPOSED, VERDICT_SAFE
+from tracing.kiosk_messages import VERDICT_CLERK, VERDICT_EXPOSED, VERDICT_SAFE
 
 ATTEMPTS = 3  # per press of the button; a link that breaks is taken up again where it broke
 REST_S = 3.0  # a token that has just been served may still be on the air as it was
@@ -57,6 +57,41 @@ class Screen(Protocol):
         """Something went wrong; `again`: the kiosk tries once more by itself."""
 
 
+class Desk(Protocol):
+    """What the ledger says about the tokens that come (host_tools.fleet.desk)."""
+
+    def check_clock(self, now_s: float) -> None:
+        """Raises UserError when the kiosk's clock cannot be right: it would put a false one into the token."""
+
+    def encounters(self, serial: bytes, now_s: int) -> list[Encounter]:
+        """What the wearer may be judged by. Raises TurnedAway when the token is not for who holds it."""
+        ...
+
+    def told(self, serial: bytes, encounters: list[Encounter], verdict: Verdict, now_s: int) -> None:
+        """The wearer has been told the verdict."""
+
+
+class TurnedAway(UserError):
+    """The token is not for whoever holds it: the wearer is sent to the clerk, and told nothing else."""
+
+
+class OpenDesk:
+    """A desk without a ledger: every token is its wearer's."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def check_clock(self, now_s: float) -> None:
+        """Any time will do."""
+
+    def encounters(self, serial: bytes, now_s: int) -> list[Encounter]:
+        """All that is stored."""
+        return self._store.encounters(serial)
+
+    def told(self, serial: bytes, encounters: list[Encounter], verdict: Verdict, now_s: int) -> None:
+        """Nothing is kept of it."""
+
+
 def assess(encounters: list[Encounter], cases: NationalList, rules: Rules) -> Verdict:
     """The verdict on a wearer's encounters."""
     index = CaseIndex(cases.cases, days_of_encounters(encounters), {encounter.bluezone_id for encounter in encounters})
@@ -73,6 +108,7 @@ class Kiosk:
         rules: what counts as a close contact.
         now: Unix seconds.
         screen: shows what happens.
+        desk: the ledger; by default there is none.
     """
 
     def __init__(
@@ -83,6 +119,7 @@ class Kiosk:
         rules: Rules,
         now: Callable[[], float],
         screen: Screen,
+        desk: Desk | None = None,
     ) -> None:
         self._adapter = adapter
         self._store = store
@@ -90,6 +127,7 @@ class Kiosk:
         self._rules = rules
         self._now = now
         self._screen = screen
+        self._desk = desk or OpenDesk(store)
         self._serving: dict[str, asyncio.Task] = {}  # by address
         self._attempts: dict[str, int] = {}
         self._rest_until_s: dict[str, float] = {}  # loop time before which an address is left alone
@@ -133,6 +171,7 @@ class Kiosk:
     async def _one(self, token: FoundToken) -> None:
         code = token.short_code
         self._screen.found(code)
+        self._desk.check_clock(self._now())
         async with self._connection(token) as transport:
             session = KioskSession(transport)
             begun: list[int] = []
@@ -143,9 +182,16 @@ class Kiosk:
                 self._screen.progress(code, next_seq - begun[0], max(info.next_seq - begun[0], 0))
 
             result = await synchronise(session, self._store, self._now, progress)
-            encounters = self._store.encounters(result.info.serial)
+            serial = result.info.serial
+            try:
+                encounters = self._desk.encounters(serial, int(self._now()))
+            except TurnedAway as error:
+                await session.show_verdict(VERDICT_CLERK)
+                self._screen.failed(code, str(error), False)
+                return
             verdict = assess(encounters, self._cases, self._rules)
             await session.show_verdict(VERDICT_EXPOSED if verdict.kind == "exposed" else VERDICT_SAFE)
+            self._desk.told(serial, encounters, verdict, int(self._now()))
             with contextlib.suppress(SessionError):
                 await session.bye()  # everything is stored: a link that is lost now costs nothing
         self._screen.finished(code, WearerResult(result.info, result, encounters, verdict, int(self._now())))
