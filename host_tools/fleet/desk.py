@@ -51,8 +51,8 @@ class FleetDesk:
         latest_s = self._store.latest_sync_s()
         if now_s < latest_s - _CLOCKS_DIFFER_S:
             raise ClockWrong(
-                f"This kiosk's clock says {_moment(now_s)}, but the last sync was at {_moment(latest_s)} (UTC). Nothing "
-                "was read, and no token's clock was set. Set the kiosk's clock, then try again."
+                f"This kiosk's clock says {_moment(now_s)}, but the last sync was at {_moment(latest_s)} (UTC). "
+                "Nothing was read, and no token's clock was set. Set the kiosk's clock, then try again."
             )
 
     def encounters(self, serial: bytes, now_s: int) -> list[Encounter]:

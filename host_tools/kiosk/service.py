@@ -187,6 +187,8 @@ class Kiosk:
                 encounters = self._desk.encounters(serial, int(self._now()))
             except TurnedAway as error:
                 await session.show_verdict(VERDICT_CLERK)
+                with contextlib.suppress(SessionError):
+                    await session.bye()
                 self._screen.failed(code, str(error), False)
                 return
             verdict = assess(encounters, self._cases, self._rules)
