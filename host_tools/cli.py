@@ -29,12 +29,14 @@ def new_app() -> typer.Typer:
 
 def build_app() -> typer.Typer:
     """The whole command."""
+    from host_tools.fleet import commands as fleet
+    from host_tools.fleet import file_commands as files
     from host_tools.kiosk import commands as kiosk
     from host_tools.matching import commands as matching
     from host_tools.provisioning import commands as provisioning
 
     app = new_app()
-    for part in (matching, kiosk, provisioning):
+    for part in (matching, kiosk, fleet, files, provisioning):
         part.register(app)
     return app
 

@@ -29,3 +29,8 @@ def label_svg(serial: bytes) -> str:
         f'<text x="{width // 2}" y="{height + 12}" text-anchor="middle" font-family="monospace" font-weight="bold" '
         f'font-size="24" letter-spacing="2">{code}</text></svg>\n'
     )
+
+
+def code(serial: bytes) -> str:
+    """The six letters."""
+    return wire.short_code(serial)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from host_tools.errors import UserError
-from host_tools.storage.database import Database, record_table
+from host_tools.storage.database import Database, record_table, token_table
 
 from . import alerts, audit, settings
 from .clock import Clock
@@ -78,7 +78,8 @@ class Privacy:
         now_s = self._now()
         r = record_table.c
         with self._database.writing() as connection:
-            seen_s = settings.get_number(connection, _SEEN, now_s)
+            latest_s = connection.scalar(sa.select(sa.func.max(token_table.c.last_sync_s))) or now_s
+            seen_s = settings.get_number(connection, _SEEN, latest_s)
             trusted_s = settings.get_number(connection, _TRUSTED, 0)
             if now_s - seen_s > _JUMP_S:
                 trusted_s = now_s + _DAY_S
@@ -139,10 +140,11 @@ class Privacy:
         """
         with self._database.writing() as connection:
             self._people.person_in(connection, person_id)
+            # First, while the period is open: a token whose clock is ahead has records from after this moment.
+            self._forget(connection, person_id)
             for each in periods(connection, person_id=person_id):
                 if each.until_s is None:
                     self._ledger.move_in(connection, actor, "return", each.serial)
-            self._forget(connection, person_id)
             nothing = {f"{field}_sealed": None for field in ("staff", "name", "address")}
             connection.execute(
                 person_table.update()

@@ -109,15 +109,15 @@ def _key(database: Database, key_file: Path | None, may_make: bool) -> bytes:
             "A database on a server needs a file for the key of the names. Nothing was changed. Name it with "
             f"--key-file or in {KEY_FILE_VARIABLE}; all kiosks of the database need the same file."
         )
+    if not may_make and not key_file.exists():
+        raise VaultError(
+            f"The key of the names is missing: {key_file}. Nothing was changed. Bring the file back; without it the "
+            "names cannot be read."
+        )
     try:
         if may_make and not key_file.exists():
             _make(key_file)
         key = bytes.fromhex(key_file.read_text("ascii").strip())
-    except FileNotFoundError:
-        raise VaultError(
-            f"The key of the names is missing: {key_file}. Nothing was changed. Bring the file back; without it the "
-            "names cannot be read."
-        ) from None
     except (OSError, ValueError) as error:
         raise VaultError(f"The key file {key_file} cannot be used: {error}. Nothing was changed.") from None
     if len(key) != _KEY_BYTES:

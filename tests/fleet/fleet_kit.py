@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 from host_tools.fleet.office import Office
+from host_tools.fleet.people import Unit
 from host_tools.matching.national_list import Case, NationalList
 from tracing import keys
 from tracing.records import FLAG_CLOCK_SET, KIND_ENCOUNTER, RECORD_BYTES, pack_record
@@ -65,9 +66,9 @@ def synced(office: Office, token: bytes) -> None:
     office.store.note_sync(token, SimpleNamespace(**told), office.now())
 
 
-def wearer(office: Office, number: int, **more: str) -> tuple[bytes, int]:
+def wearer(office: Office, number: int, unit: Unit | None = None, address: str = "") -> tuple[bytes, int]:
     """A token with a person, both made from a number."""
     office.ledger.register(CLERK, serial(number))
-    person = office.people.enter(CLERK, f"NV{number}", f"Nguyễn Văn {number}", **more)
+    person = office.people.enter(CLERK, f"NV{number}", f"Nguyễn Văn {number}", unit, address)
     office.ledger.assign(CLERK, serial(number), person)
     return serial(number), person
