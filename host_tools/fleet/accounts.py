@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import sqlalchemy as sa
@@ -77,7 +78,11 @@ class Accounts:
         self._database = database
         self._now = now
         self._hasher = hasher or PasswordHasher()
-        self._nobody = self._hasher.hash(secrets.token_hex(16))  # takes as long to verify as anybody's
+
+    @cached_property
+    def _nobody(self) -> str:
+        """Takes as long to verify as anybody's."""
+        return self._hasher.hash(secrets.token_hex(16))
 
     # --- Setting up --------------------------------------------------------------------------------------------
 

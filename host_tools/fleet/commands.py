@@ -114,9 +114,9 @@ def list_tokens(
 ) -> None:
     """Tokens with their wearers, a page at a time."""
     from host_tools.errors import UserError
-    from host_tools.fleet.ledger import STATES
+    from host_tools.fleet.ledger import STATES, State
 
-    wanted = next((known for known in STATES if known == state), None)
+    wanted: State | None = next((known for known in STATES if known == state), None)
     if state is not None and wanted is None:
         raise UserError(f"A state is one of {', '.join(STATES)}, not {state!r}.")
     with opened(database, key_file) as office:

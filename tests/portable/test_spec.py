@@ -9,6 +9,7 @@ import hashlib
 import inspect
 import json
 import re
+import shlex
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from typer import Typer
 
 from host_tools import cli
 from host_tools.kiosk import demo_view, serve
@@ -287,7 +289,7 @@ def test_only_known_kinds_of_blocks():
     assert TEXT.count("```") == 2 * len(BLOCKS)
     known = {"spec", "session", "console", "json", "text"}
     assert {block.kind for block in BLOCKS} == known
-    files = {"data_trace.txt", "national_list.json", "version.json"}
+    files = {"data_trace.txt", "national_list.json", "staff.csv", "version.json"}
     answers = {f"bluezone {command} --json" for command in ("sync", "flash", "demo")}
     assert {block.name for block in BLOCKS} == files | answers | {""}
     assert all(bool(block.name) == (block.kind in ("json", "text")) for block in BLOCKS)
@@ -500,9 +502,10 @@ def test_a_state_laid_out_as_the_document_says_is_found_and_its_key_overwritten(
 
 @pytest.fixture
 def example_files(tmp_path, monkeypatch):
-    for name in ("data_trace.txt", "national_list.json"):
-        (tmp_path / name).write_text(block(name))
+    for name in ("data_trace.txt", "national_list.json", "staff.csv"):
+        (tmp_path / name).write_text(block(name), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BLUEZONE_KEY_FILE", raising=False)
 
 
 def test_contact_log(example_files):
@@ -528,39 +531,53 @@ def test_list_without_max(tmp_path):
 
 
 def same_but_for_more(shown: Any, actual: Any) -> bool:
-    """Equal, where "…" in a list stands for any number of further elements."""
+    """Equal, where "…" stands for any value, and in a list for any number of further elements."""
+    if shown == "…":
+        return True
     if isinstance(shown, dict):
         return shown.keys() == actual.keys() and all(same_but_for_more(shown[key], actual[key]) for key in shown)
     if isinstance(shown, list) and "…" in shown:
         at = shown.index("…")
         after = len(shown) - at - 1
-        return shown[:at] == actual[:at] and shown[at + 1 :] == actual[len(actual) - after :]
+        shown, actual = shown[:at] + shown[at + 1 :], actual[:at] + actual[len(actual) - after :]
+    if isinstance(shown, list):
+        return len(shown) == len(actual) and all(map(same_but_for_more, shown, actual))
     return shown == actual
 
 
 @pytest.mark.parametrize("console", CONSOLES, ids=lambda block: f"line{block.line}")
 def test_command(console, example_files):
-    prompt, _, expected = console.text.partition("\n")
-    words = prompt.removeprefix("$ bluezone ").split()
-    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()):
-        status = cli.run(cli.build_app(), words)
-    shown = json.loads(expected)
-    assert same_but_for_more(shown, json.loads(out.getvalue()))
-    assert status == (2 if "error" in shown else 0)
+    for words, expected in prompts(console):
+        with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()):
+            status = cli.run(cli.build_app(), words)
+        shown = json.loads(expected)
+        assert same_but_for_more(shown, json.loads(out.getvalue())), words
+        assert status == (2 if "error" in shown else 0)
+
+
+def prompts(console: Block) -> list[tuple[list[str], str]]:
+    """Each command line in a block, which come one after the other, with its answer."""
+    pieces = re.split(r"^\$ bluezone (.*)\n", console.text, flags=re.MULTILINE)
+    assert pieces[0] == ""
+    return [(shlex.split(line), answer) for line, answer in zip(pieces[1::2], pieces[2::2], strict=True)]
 
 
 def test_every_command_has_an_example():
-    shown = {re.match(r"\$ bluezone (\w+)", block.text) for block in CONSOLES}
-    names = {match[1] for match in shown if match} | {
-        block.name.split()[1] for block in BLOCKS if block.name.startswith("bluezone")
-    }
-    assert names == set(cli_commands())
+    shown = [" ".join(words) + " " for console in CONSOLES for words, _ in prompts(console)]
+    shown += [block.name.removeprefix("bluezone ") for block in BLOCKS if block.name.startswith("bluezone")]
+    commands = cli_commands(cli.build_app())
+    assert [command for command in commands if not any(line.startswith(f"{command} ") for line in shown)] == []
+    assert [line for line in shown if not any(line.startswith(f"{command} ") for command in commands)] == []
 
 
-def cli_commands() -> list[str]:
-    return [
-        command.name or getattr(command.callback, "__name__", "") for command in cli.build_app().registered_commands
-    ]
+def cli_commands(app: Typer, group: str = "") -> list[str]:
+    """Names of all commands, those of a group behind its name."""
+    names = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
+    found = [f"{group}{name}" for name in names]
+    for inner in app.registered_groups:
+        assert inner.typer_instance
+        found += cli_commands(inner.typer_instance, f"{group}{inner.name} ")
+    return found
 
 
 class ExampleBoard:
