@@ -8,7 +8,7 @@ PORT ?=
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format flash bench bench-heap bench-throughput bench-radio battery soak pictures lock clean
+.PHONY: help setup demo test check format flash bench bench-heap bench-throughput bench-radio bench-fleet battery soak pictures lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F': *' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ bench-throughput: setup ## token-seconds per second of the virtual radio with VM
 
 bench-radio: setup ## how far the radio schedule is from the optimum; fails where a gate is missed (about a minute)
 	@$(BIN)/python -m host_tools.simulation.radio_bench
+
+bench-fleet: setup ## how long the clerk's questions take with 10,000 tokens
+	@$(BIN)/python -m host_tools.fleet.bench
 
 battery: setup ## how long each board's battery lasts, from the radio log and the currents in board.toml
 	@$(BIN)/python -m host_tools.simulation.battery

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from host_tools.fleet.office import Office
 from host_tools.link.adapter import real
 from host_tools.matching.national_list import load
 from host_tools.matching.verdict import load_rules
-from host_tools.storage.store import Store
 from tracing.wire import short_code
 
 from .screens import TerminalScreen, verdict_words
@@ -52,8 +52,9 @@ def serve_here(cases: Path, database: Path, seconds: float, quiet: bool) -> list
         UserError: the list, the database or the adapter cannot be used.
     """
     national = load(cases)
-    with Store(database) as store, _Collecting(Console(quiet=quiet)) as screen:
-        kiosk = Kiosk(real(), store, national, load_rules(), time.time, screen)
+    with Office(database) as office, _Collecting(Console(quiet=quiet)) as screen:
+        office.privacy.purge()
+        kiosk = Kiosk(real(), office.store, national, load_rules(), time.time, screen, office.desk)
 
         async def serve() -> None:
             with contextlib.suppress(TimeoutError):

@@ -226,7 +226,7 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 def _begin_postgresql(connection: sa.Connection) -> None:
     # As with SQLite: one writer at a time, and readers see one state.
     if connection.get_execution_options().get("writes"):
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_PATIENCE_S}s'")
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(_PATIENCE_S * 1000)}")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS})")
     else:
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

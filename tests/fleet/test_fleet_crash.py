@@ -109,7 +109,7 @@ def alert(path, step, gateway):
 
 
 def test_killed_at_any_statement_every_alert_goes_out(tmp_path):
-    doubled = 0
+    doubled, to = 0, []
     template = tmp_path / "template.sqlite"
     with Office(template, None, Hands(NOON_S).now) as office:
         office.alerts.set_gateway(CLERK, "mail", "mailtos://smtp.example.vn/{address}")
