@@ -54,7 +54,7 @@ def build_app(site: Site, names: frozenset[str] = frozenset()) -> Starlette:
             Route("/healthz", _health),
             Route("/metrics", _metrics),
             Mount("/static", StaticFiles(directory=STATIC)),
-            Route(STAFF, pages[len(login.ROUTES)].endpoint),
+            Route(STAFF, staff_tokens.OVERVIEW),
             Mount(STAFF, routes=pages),
         ],
         middleware=[Middleware(Guard, names=names)],

@@ -108,8 +108,8 @@ def _register(visit: Visit) -> Response:
     return done(f"/tokens/{serial.hex()}")
 
 
+OVERVIEW = staff(None, _overview)
 ROUTES = [
-    Route("/", staff(None, _overview)),
     Route("/tokens", staff("see fleet", _tokens)),
     Route("/tokens", staff("change fleet", _register), methods=["POST"]),
     Route("/tokens/{serial}", staff("see fleet", _token)),
