@@ -133,6 +133,10 @@ class Kiosk:
         self._rest_until_s: dict[str, float] = {}  # loop time before which an address is left alone
         self._radio = asyncio.Semaphore(1)  # adapters connect to one device at a time
 
+    def use_list(self, cases: NationalList) -> None:
+        """Judge by another list from the next wearer on."""
+        self._cases = cases
+
     async def run(self) -> None:
         """Serve whoever comes, until cancelled."""
         async with tokens_in_sync_mode(self._adapter) as found:

@@ -104,8 +104,8 @@ def test_a_database_of_version_1_is_adopted_without_loss(tmp_path):
         assert store.store_records(serial(1), [(2, record(NOON_S + 2)), (3, record(NOON_S + 3))], NOON_S) == 1
     after = content(path)
     assert {**after, "record": after["record"][:3]} == before
-    fresh = Store(tmp_path / "fresh.sqlite")
-    assert schema(fresh.database) == schema(Store(path).database)
+    with Store(tmp_path / "fresh.sqlite") as fresh, Store(path) as old:
+        assert schema(fresh.database) == schema(old.database)
 
 
 def schema(database):
