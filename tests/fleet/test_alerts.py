@@ -1,13 +1,16 @@
 """A new list turns a stored log into one alert for each day, which reaches its wearer once."""
 
+import json
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import pairwise
+from threading import Thread
 
 import pytest
 import sqlalchemy as sa
 from fleet_kit import CASE_KEY, CLERK, DAY_S, NOON_S, list_of, meeting, record, serial, store, wearer
 
 from host_tools.errors import UserError
-from host_tools.fleet.alerts import message
+from host_tools.fleet.alerts import message, send_by_apprise
 from host_tools.fleet.periods import periods
 from host_tools.fleet.results import DayResult, Rematch
 from host_tools.fleet.tables import alert_table
@@ -204,6 +207,33 @@ def test_the_text_has_the_wearers_name_and_days_in_both_languages_and_nothing_el
         assert "08/08/2020" in half
     assert not any(letter.isdigit() for letter in text.replace("08/08/2020", "").replace("F0", "").replace("F1", ""))
     assert "Bluezone" in title
+
+
+@pytest.mark.parametrize(("status", "taken"), [(200, True), (503, False)])
+def test_a_message_goes_through_the_gateways_library(status, taken):
+    bodies = []
+
+    class Webhook(BaseHTTPRequestHandler):
+        def do_POST(self):
+            bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_args):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Webhook) as server:
+        answering = Thread(target=server.handle_request)
+        answering.start()
+        url = f"json://127.0.0.1:{server.server_port}/an@example.vn"
+        assert send_by_apprise(url, *message("An", [TODAY])) == taken
+        answering.join()
+    ((title, text),) = [(body["title"], body["message"]) for body in bodies]
+    assert (title, text) == message("An", [TODAY])
+
+
+def test_a_gateways_url_that_is_none_takes_nothing():
+    assert not send_by_apprise("nosuchgateway://x", "title", "text")
 
 
 def test_a_gateway_needs_a_place_for_the_address(office):
