@@ -214,12 +214,12 @@ def test_a_message_goes_through_the_gateways_library(status, taken):
     bodies = []
 
     class Webhook(BaseHTTPRequestHandler):
-        def do_POST(self):
+        def do_POST(self) -> None:
             bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(status)
             self.end_headers()
 
-        def log_message(self, *_args):
+        def log_message(self, format: str, *args: object) -> None:
             pass
 
     with HTTPServer(("127.0.0.1", 0), Webhook) as server:
