@@ -34,9 +34,10 @@ def build_app() -> typer.Typer:
     from host_tools.kiosk import commands as kiosk
     from host_tools.matching import commands as matching
     from host_tools.provisioning import commands as provisioning
+    from host_tools.web import commands as web
 
     app = new_app()
-    for part in (matching, kiosk, fleet, files, provisioning):
+    for part in (matching, kiosk, fleet, files, web, provisioning):
         part.register(app)
     return app
 

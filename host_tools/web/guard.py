@@ -71,9 +71,9 @@ class Guard:
             return None
         if origin != host:
             return PlainTextResponse("Forms of other sites are not taken.", 403)
-        length = headers.get("content-length", "")
-        if not length.isdecimal():
-            return PlainTextResponse("The length is missing.", 411)
+        length = headers.get("content-length", "0")
+        if "transfer-encoding" in headers or not length.isdecimal():
+            return PlainTextResponse("The length must be told first.", 411)
         if int(length) > LONGEST_BODY:
             return PlainTextResponse("This is too long.", 413)
         return None

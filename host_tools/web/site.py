@@ -81,14 +81,14 @@ class Visit:
     def path(self, name: str) -> Any:
         return self.request.path_params[name]
 
-    def page(self, name: str, status: int = 200, **context: Any) -> Response:
+    def page(self, name: str, status_code: int = 200, **context: Any) -> Response:
         """A page for this account."""
         lang = language_of(self.request)
         text = self.site.pages.render(
             name, lang, account=self.account, here=self.request.url.path, done=self.query("done"),
             form_token=form_token(self.session), simulated=self.site.simulated, **context,
         )  # fmt: skip
-        return HTMLResponse(text, status)
+        return HTMLResponse(text, status_code)
 
 
 Handler = Callable[[Visit], Response]

@@ -12,7 +12,8 @@ from .site import Visit, done, staff
 
 
 def _people(visit: Visit) -> Response:
-    return visit.page("people", kinds=KINDS, may_change=visit.account.may("change fleet"))
+    imported = (visit.number("persons"), visit.number("assigned")) if visit.query("persons") else None
+    return visit.page("people", kinds=KINDS, may_change=visit.account.may("change fleet"), imported=imported)
 
 
 def _find(visit: Visit) -> Response:
@@ -34,7 +35,7 @@ def _enter(visit: Visit) -> Response:
 
 def _import(visit: Visit) -> Response:
     brought = visit.office.staff_csv.bring_in(visit.actor, visit.files.get("list", b""))
-    return done("/people", persons=str(brought.persons), assigned=str(brought.assigned))
+    return done("/people", done="", persons=str(brought.persons), assigned=str(brought.assigned))
 
 
 def _export(visit: Visit) -> Response:

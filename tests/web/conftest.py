@@ -1,0 +1,120 @@
+"""The kiosk's pages in a browser: the real application on a port of its own, with a screen that tests fill by hand."""
+
+import asyncio
+import os
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import uvicorn
+from argon2 import PasswordHasher
+from playwright.sync_api import Browser, sync_playwright
+from web_kit import NOON_S, populate
+
+from host_tools.fleet.accounts import Accounts
+from host_tools.fleet.office import Office
+from host_tools.matching.verdict import load_rules
+from host_tools.web.app import build_app
+from host_tools.web.around import Around
+from host_tools.web.cases import CaseList, FileStatus
+from host_tools.web.pages import Pages
+from host_tools.web.running import listen
+from host_tools.web.screen import LiveScreen
+from host_tools.web.site import Site
+
+CHROMIUM_FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+
+
+@dataclass
+class Running:
+    """A kiosk's pages at `address`; `call` does something in their event loop and waits for it."""
+
+    address: str
+    site: Site
+    loop: asyncio.AbstractEventLoop
+
+    def call(self, deed: Callable[[], object]) -> None:
+        async def do() -> None:
+            deed()
+
+        asyncio.run_coroutine_threadsafe(do(), self.loop).result(30)
+
+
+class NoCases:
+    """A source with an empty list."""
+
+    def load(self, now_s: float):
+        from host_tools.matching.national_list import NationalList
+
+        return NationalList([], []), FileStatus(3600)
+
+
+@pytest.fixture(scope="session")
+def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
+    """Some units, wearers and tokens, an account of each role, and an alert."""
+    folder = tmp_path_factory.mktemp("office")
+    with Office(folder / "kiosk.sqlite", now=lambda: NOON_S) as office:
+        office.accounts = Accounts(office.database, office.now, PasswordHasher(1, 8, 1))  # quick, for tests only
+        populate(office)
+        yield office
+
+
+@pytest.fixture(scope="session")
+def kiosk(office: Office) -> Iterator[Running]:
+    with served(office) as running:
+        yield running
+
+
+class served:  # noqa: N801 - reads as a function
+    """Pages over an office, for as long as the context lasts."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+
+    async def _serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        screen = LiveScreen(load_rules(), Around(loop.time))
+        site = Site(self._office, screen, CaseList(NoCases(), lambda: NOON_S), Pages(), True)
+        self._server = uvicorn.Server(
+            uvicorn.Config(build_app(site), log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+        )
+        with listen("127.0.0.1", 0) as listener:
+            self.running = Running(f"http://127.0.0.1:{listener.getsockname()[1]}", site, loop)
+            self._ready.set()
+            await self._server.serve([listener])
+
+    def __enter__(self) -> Running:
+        self._thread.start()
+        assert self._ready.wait(30)
+        return self.running
+
+    def __exit__(self, *_error: object) -> None:
+        self._server.should_exit = True
+        self._thread.join(30)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    program = shutil.which("chromium")
+    if program is None:
+        assert not os.environ.get("CI"), "Chromium is missing (Debian: chromium)"
+        pytest.skip("Chromium is not installed (Debian: chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Path | None:
+    """Where screenshots go: only when they are asked for, since they belong to the documents."""
+    place = os.environ.get("BLUEZONE_SCREENSHOTS")
+    return Path(place) if place else None
