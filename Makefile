@@ -8,7 +8,7 @@ PORT ?=
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format flash bench bench-heap bench-throughput bench-radio bench-fleet battery soak pictures lock clean
+.PHONY: help setup demo kiosk-demo test check format flash bench bench-heap bench-throughput bench-radio bench-fleet battery soak pictures kiosk-pictures lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F': *' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -35,6 +35,9 @@ setup: $(STAMP) ## the environment in .venv, with the `bluezone` command in it
 
 demo: setup ## a morning in an office in virtual time, then everyone at the kiosk; writes build/demo/
 	@$(BIN)/bluezone demo --seed $(SEED)
+
+kiosk-demo: setup ## the kiosk's pages with a simulated office at the kiosk; prints where to look
+	@$(BIN)/bluezone kiosk --radio virtual --seed $(SEED)
 
 test: setup check ## every test, after `make check`
 	@$(BIN)/pytest
@@ -68,6 +71,9 @@ bench-radio: setup ## how far the radio schedule is from the optimum; fails wher
 bench-fleet: setup ## how long the clerk's questions take with 10,000 tokens
 	@$(BIN)/python -m host_tools.fleet.bench
 
+bench-kiosk: setup ## how long wearers wait at the kiosk, and the time of each page with 10,000 tokens
+	@$(BIN)/python -m host_tools.web.bench
+
 battery: setup ## how long each board's battery lasts, from the radio log and the currents in board.toml
 	@$(BIN)/python -m host_tools.simulation.battery
 
@@ -77,6 +83,9 @@ soak: setup ## 14 virtual days of 20 tokens, then a day of 20 VMs with 64 KB eac
 
 pictures: setup ## the light's patterns as pictures, docs/img/light/, from the firmware's table
 	@$(BIN)/python -m host_tools.pictures
+
+kiosk-pictures: setup ## screenshots of the kiosk's pages, docs/img/kiosk/ (needs chromium)
+	@BLUEZONE_SCREENSHOTS=docs/img/kiosk $(BIN)/pytest -n 0 tests/web/test_wearer_screen.py tests/web/test_staff_pages.py
 
 lock: ## write the lock files anew from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

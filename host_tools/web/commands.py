@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from host_tools.fleet.command_kit import DATABASE, Key, Where
+from host_tools.fleet.command_kit import DATABASE, Json, Key, Where
 
 
 def register(app: typer.Typer) -> None:
@@ -26,12 +26,13 @@ def kiosk(
     scenario: Annotated[Path | None, typer.Option(help="With --radio virtual: a scenario file.")] = None,
     out: Annotated[Path, typer.Option(help="With --radio virtual: where its files go.")] = Path("build/kiosk-demo"),
     seed: Annotated[int, typer.Option(help="With --radio virtual: of all randomness.")] = 1,
+    as_json: Json = False,
 ) -> None:
     """The kiosk: reads tokens, keeps the fleet, and shows it on pages, until it is stopped."""
-    from .start import start_here, start_simulation
+    from .start import Door, start_here, start_simulation
 
-    names = frozenset(name or ())
+    door = Door(host, port, frozenset(name or ()), as_json)
     if radio == "virtual":
-        start_simulation(scenario, seed, out, host, port, names)
+        start_simulation(scenario, seed, out, door)
     else:
-        start_here(cases, database, key_file, host, port, names)
+        start_here(cases, database, key_file, door)

@@ -60,20 +60,23 @@ class Guard:
 
     def _refusal(self, method: str, headers: Headers) -> PlainTextResponse | None:
         host = headers.get("host", "")
-        try:
-            name = urlsplit(f"//{host}").hostname
-            origin = urlsplit(headers.get("origin", "")).netloc
-        except ValueError:
-            name = origin = None
-        if name not in self._names:  # a foreign name that leads here (DNS rebinding) gets nothing
+        if _part(f"//{host}", "hostname") not in self._names:
+            # A foreign name that leads here (DNS rebinding) gets nothing.
             return PlainTextResponse("The kiosk is not called so. Name it with --name.", 421)
         if method in _SAFE:
             return None
-        if origin != host:
+        if _part(headers.get("origin", ""), "netloc") != host:
             return PlainTextResponse("Forms of other sites are not taken.", 403)
         length = headers.get("content-length", "0")
         if "transfer-encoding" in headers or not length.isdecimal():
             return PlainTextResponse("The length must be told first.", 411)
         if int(length) > LONGEST_BODY:
             return PlainTextResponse("This is too long.", 413)
+        return None
+
+
+def _part(url: str, name: str) -> str | None:
+    try:
+        return getattr(urlsplit(url), name)
+    except ValueError:
         return None

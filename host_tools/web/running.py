@@ -153,7 +153,9 @@ def listen(host: str, port: int) -> socket.socket:
         UserError: the port is taken, or the host is none of this machine's.
     """
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # its connections inherit it; else 40 ms a page
+        return listener
     except OSError as error:
         raise UserError(
             f"Port {port} of {host} cannot be used: {error.strerror or error}. Nothing was started. End the other "

@@ -38,11 +38,13 @@ class Details:
     """What a card tells its wearer.
 
     Attributes:
+        serial: of the token; it stays on the kiosk.
         days: contacts of each day, oldest first.
         previous_sync_s: Unix s; None: this was the first.
         log_days: for how many days of such contacts the token has room; None: nothing to judge by.
     """
 
+    serial: bytes
     verdict: Verdict
     days: Sequence[DayHistory]
     battery_mv: int
@@ -124,6 +126,13 @@ class LiveScreen:
         card = self.cards.get(code)
         if card is not None and card.state in FINAL:
             self._remove(card)
+
+    def stay(self, code: str) -> Card | None:
+        """The wearer reads on: a card with a verdict stays for another while."""
+        card = self.cards.get(code)
+        if card is None or card.state not in FINAL:
+            return None
+        return self._set(code, card.state)
 
     def set_trouble(self, trouble: bool) -> None:
         """Whether the radio can be used."""
@@ -223,6 +232,7 @@ def details(result: WearerResult, rules: Rules) -> Details:
     records_a_day = -(-len(result.encounters) // len(days)) if days else 0
     info = result.info
     return Details(
+        serial=info.serial,
         verdict=result.verdict,
         days=history(result.encounters, rules),
         battery_mv=info.battery_mv,

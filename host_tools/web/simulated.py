@@ -57,7 +57,6 @@ async def serve_office(
 
         with Office(folder / "kiosk.sqlite", now=lambda: int(now())) as office:
             enter_wearers(office, world)
-            print(f"{scenario.title} passes, {scenario.duration_s // 60} minutes …", flush=True)
             while loop.time() < scenario.duration_s:
                 await asyncio.sleep(min(_STEP_S, scenario.duration_s - loop.time()))
                 world.check()

@@ -1,7 +1,9 @@
 """Starts a kiosk: on this PC's adapter, or in a simulated office."""
 
 import asyncio
+import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from host_tools.errors import UserError
@@ -14,9 +16,37 @@ from .cases import FileSource
 from .running import KioskProcess, listen
 
 
-def start_here(
-    cases: Path | None, database: str, key_file: Path | None, host: str, port: int, names: frozenset[str]
-) -> None:
+@dataclass(frozen=True)
+class Door:
+    """Where browsers come in, under which further names, and whether programs read what is printed."""
+
+    host: str
+    port: int
+    names: frozenset[str]
+    as_json: bool
+
+    @property
+    def all_names(self) -> frozenset[str]:
+        return self.names | {self.host}
+
+    def open_for(self, office: Office, port: int) -> None:
+        """Say where the pages are, and how the first account is made.
+
+        Args:
+            port: the one that was really taken.
+        """
+        address = f"http://[{self.host}]:{port}" if ":" in self.host else f"http://{self.host}:{port}"
+        code = office.accounts.setup_code()
+        if self.as_json:
+            print(json.dumps({"wearers": f"{address}/", "staff": f"{address}/staff", "setup_code": code}), flush=True)
+            return
+        print(f"Wearers: {address}/   Staff: {address}/staff", flush=True)
+        if code is not None:
+            print(f"There is no account yet. Make the first one at {address}/staff/setup with this code: {code}",
+                  flush=True)  # fmt: skip
+
+
+def start_here(cases: Path | None, database: str, key_file: Path | None, door: Door) -> None:
     """Serve on this PC's adapter until a signal to end.
 
     Raises:
@@ -25,13 +55,13 @@ def start_here(
     if cases is None:
         raise UserError("The kiosk needs the national list: name it with --cases. Nothing was started.")
     logs.configure()
-    with Office(database, key_file) as office, listen(host, port) as listener:
+    with Office(database, key_file) as office, listen(door.host, door.port) as listener:
         process = KioskProcess(office, real(), FileSource(cases), load_rules(), time.time)
-        greet(office, host, listener.getsockname()[1])
-        asyncio.run(process.run(listener, names | {host}))
+        door.open_for(office, listener.getsockname()[1])
+        asyncio.run(process.run(listener, door.all_names))
 
 
-def start_simulation(scenario: Path | None, seed: int, out: Path, host: str, port: int, names: frozenset[str]) -> None:
+def start_simulation(scenario: Path | None, seed: int, out: Path, door: Door) -> None:
     """Live through a scenario, then serve its wearers, who come again and again, until a signal to end.
 
     Raises:
@@ -42,16 +72,10 @@ def start_simulation(scenario: Path | None, seed: int, out: Path, host: str, por
     from .simulated import serve_office
 
     logs.configure()
-    with listen(host, port) as listener:
-        clock.run(serve_office(scenario, seed, out, listener, names | {host}, lambda office: greet(
-            office, host, listener.getsockname()[1]
-        )))  # fmt: skip
-
-
-def greet(office: Office, host: str, port: int) -> None:
-    """Say where the pages are, and how the first account is made."""
-    shown = f"[{host}]" if ":" in host else host
-    print(f"Wearers: http://{shown}:{port}/   Staff: http://{shown}:{port}/staff", flush=True)
-    code = office.accounts.setup_code()
-    if code is not None:
-        print(f"There is no account yet. Make the first one at /staff/setup with this code: {code}", flush=True)
+    with listen(door.host, door.port) as listener:
+        port = listener.getsockname()[1]
+        if not door.as_json:
+            print("The simulated people meet; this takes half a minute …", flush=True)
+        clock.run(
+            serve_office(scenario, seed, out, listener, door.all_names, lambda office: door.open_for(office, port))
+        )

@@ -3,32 +3,43 @@
 import asyncio
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 
 import pytest
+import structlog
 import uvicorn
 from argon2 import PasswordHasher
 from playwright.sync_api import Browser, sync_playwright
-from web_kit import NOON_S, populate
+from web_kit import NOON_S, NoCases, populate
 
 from host_tools.fleet.accounts import Accounts
 from host_tools.fleet.office import Office
 from host_tools.matching.verdict import load_rules
 from host_tools.web.app import build_app
 from host_tools.web.around import Around
-from host_tools.web.cases import CaseList, FileStatus
+from host_tools.web.cases import CaseList
 from host_tools.web.pages import Pages
 from host_tools.web.running import listen
 from host_tools.web.screen import LiveScreen
 from host_tools.web.site import Site
 
-CHROMIUM_FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+# What a headless browser needs here; it talks to nobody but the kiosk.
+CHROMIUM_FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def fresh_log() -> Iterator[None]:
+    """The kiosk sets the process's log up; the next test has another stderr."""
+    yield
+    structlog.reset_defaults()
 
 
 @dataclass
@@ -44,15 +55,6 @@ class Running:
             deed()
 
         asyncio.run_coroutine_threadsafe(do(), self.loop).result(30)
-
-
-class NoCases:
-    """A source with an empty list."""
-
-    def load(self, now_s: float):
-        from host_tools.matching.national_list import NationalList
-
-        return NationalList([], []), FileStatus(3600)
 
 
 @pytest.fixture(scope="session")
@@ -71,34 +73,29 @@ def kiosk(office: Office) -> Iterator[Running]:
         yield running
 
 
-class served:  # noqa: N801 - reads as a function
+@contextmanager
+def served(office: Office) -> Iterator[Running]:
     """Pages over an office, for as long as the context lasts."""
+    ready: Queue[tuple[Running, uvicorn.Server]] = Queue()
 
-    def __init__(self, office: Office) -> None:
-        self._office = office
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
-
-    async def _serve(self) -> None:
+    async def serve() -> None:
         loop = asyncio.get_running_loop()
         screen = LiveScreen(load_rules(), Around(loop.time))
-        site = Site(self._office, screen, CaseList(NoCases(), lambda: NOON_S), Pages(), True)
-        self._server = uvicorn.Server(
-            uvicorn.Config(build_app(site), log_config=None, lifespan="off", timeout_graceful_shutdown=1)
-        )
+        site = Site(office, screen, CaseList(NoCases(), lambda: NOON_S), Pages(), True)
+        config = uvicorn.Config(build_app(site), log_config=None, lifespan="off", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
         with listen("127.0.0.1", 0) as listener:
-            self.running = Running(f"http://127.0.0.1:{listener.getsockname()[1]}", site, loop)
-            self._ready.set()
-            await self._server.serve([listener])
+            ready.put((Running(f"http://127.0.0.1:{listener.getsockname()[1]}", site, loop), server))
+            await server.serve([listener])
 
-    def __enter__(self) -> Running:
-        self._thread.start()
-        assert self._ready.wait(30)
-        return self.running
-
-    def __exit__(self, *_error: object) -> None:
-        self._server.should_exit = True
-        self._thread.join(30)
+    thread = Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    running, server = ready.get(timeout=30)
+    try:
+        yield running
+    finally:
+        server.should_exit = True
+        thread.join(30)
 
 
 @pytest.fixture(scope="session")

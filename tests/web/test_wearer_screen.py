@@ -1,4 +1,4 @@
-"""The wearer's screen in a browser: what it says, in both languages and sizes, by keyboard alone, and that it forgets."""
+"""The wearer's screen in a browser: both languages and sizes, by keyboard alone, and that it forgets."""
 
 import json
 import re
@@ -6,7 +6,7 @@ import re
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
-from web_kit import CODES, result, serial
+from web_kit import CODES, NOON_S, keep, record, result, serial
 
 from host_tools.errors import UserError
 from host_tools.kiosk.service import TurnedAway
@@ -50,7 +50,7 @@ def shot(request, page, lang, pictures):
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "wider than the screen"
         assert page.evaluate("document.documentElement.scrollHeight <= innerHeight"), "higher than the screen"
         if pictures is not None:
-            page.screenshot(path=pictures / f"wearer-{name}-{lang}-{size}.png")
+            keep(page.screenshot(), pictures / f"wearer-{name}-{lang}-{size}.png")
 
     return take
 
@@ -144,6 +144,12 @@ def test_by_keyboard_alone(page, kiosk):
     expect(page.locator("#sound")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
+    expect(page.locator(".data")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_have_count(0)
+    page.keyboard.press("Tab")
     expect(page.locator(".done")).to_be_focused()
     with page.expect_response(lambda answer: answer.request.method == "DELETE" and answer.status == 204):
         page.keyboard.press("Enter")
@@ -151,6 +157,23 @@ def test_by_keyboard_alone(page, kiosk):
     expect(page.locator("#idle")).to_be_visible()
     assert CODES[16] not in page.content()
     assert CODES[16] not in kiosk.site.screen.picture()
+
+
+def test_a_wearer_sees_and_deletes_what_is_held(page, kiosk, lang, shot):
+    office, token = kiosk.site.office, serial(19)
+    office.store.store_records(token, [(office.store.next_seq(token), record(NOON_S))], NOON_S)
+    kiosk.call(lambda: kiosk.site.screen.finished(CODES[19], result(19)))
+    page.locator(".data").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text({"vi": "Bản ghi tiếp xúc: 1", "en": "Contact records: 1"}[lang])
+    shot("held")
+    assert "Nguyễn Thị" not in page.content()
+    dialog.get_by_role("button").first.click()
+    expect(dialog.get_by_role("status")).to_be_visible()
+    assert office.store.encounters(token) == []
+    assert office.audit.rows(actor="wearer")[0].action in ("look at person", "forget contacts")
+    dialog.get_by_role("button").click()
+    expect(page.locator("dialog")).to_have_count(0)
 
 
 def test_one_tap_changes_the_language(page, lang):

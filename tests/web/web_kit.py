@@ -1,14 +1,23 @@
 """What the tests of the pages share: people, tokens and results to look at."""
 
 from datetime import timedelta
+from io import BytesIO
+from pathlib import Path
 from types import SimpleNamespace
 
+from PIL import Image
+
+from host_tools.fleet.alerts import make_in
 from host_tools.fleet.office import Office
 from host_tools.fleet.people import Unit
+from host_tools.fleet.periods import periods
 from host_tools.kiosk.service import WearerResult
 from host_tools.link.session import SyncResult, TokenInfo
+from host_tools.matching.national_list import NationalList
 from host_tools.matching.verdict import DayExposure, Verdict, load_rules, vietnam_day
 from host_tools.storage.store import Encounter
+from host_tools.web.cases import FileStatus
+from tracing.records import FLAG_CLOCK_SET, KIND_ENCOUNTER, RECORD_BYTES, pack_record
 from tracing.wire import short_code
 
 NOON_S = 1_597_035_600  # 2020-08-10 05:00 UTC, noon in Viet Nam
@@ -20,6 +29,13 @@ UNITS = (
     Unit("UBND phường An Khê", "Thanh Khê", "government"),
     Unit("Trường THPT Phan Châu Trinh", "Hải Châu", "school"),
 )
+
+
+class NoCases:
+    """A source with an empty list."""
+
+    def load(self, now_s: float) -> tuple[NationalList, FileStatus]:
+        return NationalList([], []), FileStatus(3600)
 
 
 def serial(number: int) -> bytes:
@@ -43,6 +59,21 @@ def populate(office: Office, tokens: int = 24) -> None:
             told = {"firmware": (1, 2, 3), "battery_mv": 2950, "boot": 4, "next_seq": 17, "damaged": 0, "dropped": 0}
             office.store.note_sync(token, SimpleNamespace(**told), NOON_S - number * 3600)
     office.ledger.lose("test", serial(23))
+    with office.database.writing() as connection:
+        (period,) = periods(connection, serial(5))
+        make_in(connection, period, [vietnam_day(NOON_S - DAY_S)], NOON_S)
+
+
+def record(start_s: int) -> bytes:
+    """An encounter as it lies in a token's flash."""
+    buf = bytearray(RECORD_BYTES)
+    pack_record(buf, KIND_ENCOUNTER | FLAG_CLOCK_SET, 3, start_s, 880, 20, 40, -50, -55, b"twelve bytes")
+    return bytes(buf)
+
+
+def keep(shot: bytes, path: Path) -> None:
+    """Write a screenshot with as many colours as it needs: it belongs to the documents."""
+    Image.open(BytesIO(shot)).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def result(number: int, exposed: bool = False, days: int = 9, battery_mv: int = 2950) -> WearerResult:

@@ -99,9 +99,26 @@ async function tell(code, state) {
     remove(code);
     arrange();
   });
+  element.querySelector(".data")?.addEventListener("click", () => hold(element, code, "GET"));
   card.element.replaceWith(element);
   card.element = element;
   sound.verdict(state);
+}
+
+// What is held of the wearer, in a dialog that goes with the card.
+async function hold(element, code, method) {
+  const answer = await fetch(`/cards/${code}/held?lang=${lang}`, { method }).catch(() => null);
+  if (!answer?.ok || !element.isConnected) {
+    return;
+  }
+  const text = await answer.text();
+  element.querySelector("dialog")?.remove();
+  element.insertAdjacentHTML("beforeend", text);
+  const dialog = element.querySelector("dialog");
+  dialog.querySelector(".close").addEventListener("click", () => dialog.close());
+  dialog.querySelector(".danger")?.addEventListener("click", () => hold(element, code, "DELETE"));
+  dialog.addEventListener("close", () => dialog.remove());
+  dialog.showModal();
 }
 
 function remove(code) {
