@@ -13,6 +13,7 @@ from host_tools.errors import UserError
 from host_tools.fleet.office import Office
 from host_tools.kiosk.service import Kiosk
 from host_tools.link.adapter import Adapter
+from host_tools.matching.national_list import NationalList
 from host_tools.matching.verdict import Rules
 
 from .app import build_app
@@ -51,12 +52,13 @@ class KioskProcess:
         now: Callable[[], float],
         simulated: bool = False,
     ) -> None:
-        around = Around(now)
+        around = Around(lambda: asyncio.get_running_loop().time())
         self.office = office
         self.cases = CaseList(source, now)
         self.screen = LiveScreen(rules, around)
         self.site = Site(office, self.screen, self.cases, Pages(), simulated)
         self._rules = rules
+        self._matched: NationalList | None = None  # what is stored has been held against it
         desk = ShowingDesk(office.desk, self.screen)
         self._kiosk = Kiosk(
             watching(adapter, around), office.store, self.cases.cases, rules, now, self.screen, desk
@@ -124,10 +126,14 @@ class KioskProcess:
             wait_s = RESTART_SCAN_S
 
     def _match_new_list(self) -> None:
-        if self.cases.renew():
-            self._kiosk.use_list(self.cases.cases)
-            found = self.office.results.rematch(self.cases.cases, self._rules)
-            _log.info("a new list", cases=len(self.cases.cases.cases), tokens=found.tokens, alerts=found.alerts)
+        # The first one too: it may have come while the kiosk was off.
+        self.cases.renew()
+        cases = self.cases.cases
+        if cases is not self._matched:
+            self._kiosk.use_list(cases)
+            found = self.office.results.rematch(cases, self._rules)
+            self._matched = cases
+            _log.info("a new list", cases=len(cases.cases), tokens=found.tokens, alerts=found.alerts)
 
 
 class _Server(uvicorn.Server):

@@ -145,12 +145,32 @@ def test_a_new_list_is_held_against_what_is_stored(small_office, monkeypatch):
     monkeypatch.setattr(
         small_office.results, "rematch", lambda cases, _: matched.append(cases) or SimpleNamespace(tokens=0, alerts=0)
     )
+    first = lists.cases
     process._match_new_list()
-    assert matched == []
+    process._match_new_list()
+    assert matched == [first], "it may have come while the kiosk was off, and is matched once"
     lists.cases = NationalList([], [])
     process._match_new_list()
-    assert matched == [lists.cases]
+    assert matched == [first, lists.cases]
     assert process._kiosk._cases is lists.cases
+
+
+def test_a_list_that_could_not_be_matched_is_matched_later(small_office, monkeypatch):
+    process = KioskProcess(small_office, Adapter(), Lists(), load_rules(), lambda: NOON_S)
+    runs = []
+
+    def rematch(cases, _rules):
+        runs.append(cases)
+        if len(runs) == 1:
+            raise UserError("The database is away.")
+        return SimpleNamespace(tokens=0, alerts=0)
+
+    monkeypatch.setattr(small_office.results, "rematch", rematch)
+    with pytest.raises(UserError):
+        process._match_new_list()
+    process._match_new_list()
+    process._match_new_list()
+    assert len(runs) == 2
 
 
 def test_a_taken_port_is_told(tmp_path, capsys):

@@ -109,6 +109,15 @@ def test_a_tokens_life(open_as):
     expect(page.locator("tbody tr")).to_have_count(4)
 
 
+def test_what_cannot_be_undone_asks_first(open_as, kiosk):
+    page = open_as("clerk", f"/tokens/{serial(18).hex()}", "en")
+    expect(page.get_by_role("button", name="Yes: Revoke for good")).to_be_hidden()
+    page.get_by_text("Revoke for good…").click()
+    page.get_by_role("button", name="Yes: Revoke for good").click()
+    expect(page.locator(".state").first).to_have_text("revoked")
+    assert kiosk.site.office.ledger.standing(serial(18)).state == "revoked"
+
+
 def test_search_and_pages(open_as):
     page = open_as("viewer", "/tokens", "en")
     expect(page.get_by_role("columnheader", name="Wearer")).to_have_count(0)
