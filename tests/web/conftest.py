@@ -98,7 +98,7 @@ def served(office: Office) -> Iterator[Running]:
         thread.join(30)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # playwright keeps an event loop running: no test of another module could run its own
 def browser() -> Iterator[Browser]:
     program = shutil.which("chromium")
     if program is None:
