@@ -9,7 +9,7 @@ from tracing import button, patterns, records, wire
 from tracing.const import const
 from tracing.errors import TracingError
 from tracing.journal import Journal
-from tracing.keys import DAY_S, SLOT_S, KeyChain
+from tracing.keys import DAY_S, KEY_BYTES, SLOT_S, KeyChain
 from tracing.log import Log
 from tracing.messages import INFO_CLOCK_SET, INFO_PROVISIONED
 from tracing.schedule import LOW, STOP, Schedule
@@ -27,7 +27,7 @@ _SYNC_ADV_INTERVAL_US = const(100_000)
 _BUTTON_POLL_MS = const(100)
 _SOON_MS = const(1000)
 _GOODBYE_MS = const(1000)
-_PHONE_LIMIT_MS = const(10_000)  # as the Android client
+_PHONE_LIMIT_MS = const(5000)
 _LISTENED = const(1)
 _ADVERTISED = const(2)
 
@@ -36,8 +36,7 @@ class Token:
     """A token on a board.
 
     Args:
-        board: an object with the ports `store`, `clock`, `entropy`, `power`, `indicator`, `button`, `watchdog`,
-            `make_radio`, and the numbers of its board.toml in `settings` (boards/virtual/board.py has the contract).
+        board: its ports, and the numbers of its board.toml in `settings`; boards/virtual/board.py has the contract.
     """
 
     def __init__(self, board):
@@ -51,18 +50,14 @@ class Token:
             settings.RADIO_ADV_INTERVAL_US, settings.RADIO_SCAN_WINDOW_MS, settings.RADIO_SCAN_PERIOD_MS,
             settings.BATTERY_LOW_MV, settings.BATTERY_STOP_MV,
         )  # fmt: skip
-        self.log = Log(board.store, _STATE_BLOCKS, settings.LOG_BLOCKS)
         self.state = State()
-        self.journal = Journal(self.ring, self.log, self.clock, self.state)
-        self.phones = self.journal.phones
+        self.log = Log(board.store, _STATE_BLOCKS, settings.LOG_BLOCKS, self.state)
+        self.journal = Journal(self.ring, self.log, self.clock, self.state, board.scratch)
         self.state_store = StateStore(board.store, 0, 1)
-        self.session = SyncSession(self.log, self)
+        self.session = SyncSession(self.log, self, self.state)
         self.visit = Visit(self.radio, self.session, self.clock)
-        self._random = bytearray(1)
         self._advertisement = b""
         self._slot = -1
-        self._window_s = 0
-        self._next_window_ms = 0
         self._progress = 0
 
     def start(self):
@@ -72,26 +67,25 @@ class Token:
             self._make_identity()
         state.boot = (state.boot + 1) & 0xFFFF
         self.clock.set_about(state.last_time_s)
-        self.state_store.save(state)
+        self.clock.skew_ppm = state.skew_ppm
+        state.keep()
         self.log.mount()
+        self.journal.start()
         self.keys = KeyChain(state.daily_key, state.key_day)
         self._next_window_ms = self.clock.uptime_ms()
         self._turn_slot()
 
     def _make_identity(self):
-        # Never provisioned: keys and serial of its own, so that the token works and a kiosk can tell.
-        key = bytearray(32)
-        serial = bytearray(8)
-        self.board.entropy.fill(key)
-        self.board.entropy.fill(serial)
-        self.state.daily_key = bytes(key)
-        self.state.serial = bytes(serial)
+        # Never provisioned: keys and serial of its own, so that the token works. No kiosk has the keys to it.
+        state = self.state
+        state.daily_key, state.sync_key, state.log_key, state.code_key = [self.random(KEY_BYTES) for _ in range(4)]
+        state.serial = self.random(8)
 
     def run(self):
         """Work until the power ends.
 
         Raises:
-            TracingError: the board needs a reset. What the table holds has been logged.
+            TracingError: the board needs a reset. What the table holds has been kept for that, or logged.
         """
         try:
             self.start()
@@ -101,7 +95,7 @@ class Token:
             self.board.indicator.show(patterns.ERROR)
             raise
         finally:
-            self.journal.settle(self.clock.now(), 0)
+            self.journal.stop(self.clock.now())
 
     def step(self):
         """One round: whatever is due, then sleep until the next thing is."""
@@ -116,8 +110,8 @@ class Token:
                 self.board.indicator.show(patterns.OFF)
                 self._advertise_anew()
         elif self._may_read_phone():
-            self._read_phone()
-        if self._ms_to_window() <= 0:
+            self.journal.read_phone_id(self.radio, self.board.button, _PHONE_LIMIT_MS)
+        if self._next_window_ms <= self.clock.uptime_ms():
             self._listen()
         self.journal.settle(self.clock.now())
         if not self.radio.advertising:
@@ -140,15 +134,9 @@ class Token:
             self._switch_off()
 
     def _condition(self):
-        # What the wearer should know now, the most urgent first.
         if self.schedule.level >= LOW or self.board.power.battery_mv() < self.board.settings.BATTERY_LOW_MV:
             return patterns.LOW_BATTERY
-        if not self.clock.is_set:
-            return patterns.CLOCK_UNSET
-        log = self.log
-        if (log.next_seq - max(self.state.watermark, log.oldest_seq)) * 5 > log.capacity_records * 4:
-            return patterns.LOG_NEARLY_FULL
-        return patterns.ALIVE
+        return self.journal.condition()
 
     def _switch_off(self):
         self.journal.settle(self.clock.now(), 0)
@@ -178,15 +166,18 @@ class Token:
         state.key_day = self.keys.day
         state.daily_key = self.keys.daily_key
         state.last_time_s = now_s
-        self.state_store.save(state)
+        state.skew_ppm = self.clock.skew_ppm
+        state.keep()
+        self.clock.save()
+        self.journal.expire(now_s, self.board.settings.LOG_DAYS)
 
     def _advertise(self):
-        response = b""
-        interval_us = _SYNC_ADV_INTERVAL_US
         if self.session.is_open:
+            interval_us = _SYNC_ADV_INTERVAL_US
             response = wire.sync_scan_response(wire.short_code(self.state.serial))
         else:
-            interval_us = self.schedule.adv_interval_us(self._random_byte())
+            response = b""
+            interval_us = self.schedule.adv_interval_us(self.random(1)[0])
         self.radio.advertise(self._advertisement, interval_us, response)
         if self.radio.advertising:
             self._progressed(_ADVERTISED)
@@ -198,45 +189,28 @@ class Token:
             self._progress = 0
             self.board.watchdog.feed()
 
-    def _random_byte(self):
-        self.board.entropy.fill(self._random)
-        return self._random[0]
-
     # --- Listening -------------------------------------------------------------------------------------------
 
     def _listen(self):
-        self._next_window_ms = self.clock.uptime_ms() + self.schedule.until_next_window_ms(self._random_byte())
+        self._next_window_ms = self.clock.uptime_ms() + self.schedule.until_next_window_ms(self.random(1)[0])
         if self.visit.handle >= 0 and self.session.is_open:
             return  # the wearer waits: the minute of listening that a sync costs is the lesser evil
-        self._window_s = self.clock.now()
         self.radio.pause()  # its own advertisements would blank a part of the window
         if self.schedule.note_battery(self.board.power.battery_mv()) == STOP:
             self._switch_off()  # while there is enough left to close the log
-        heard = self.journal.encounters
-        heard.heard = 0
-        complete = self.radio.scan(self.schedule.window_ms, self.schedule.scan_interval_us(), self._drain)
-        self._drain()
-        if complete:
-            self.schedule.note_window(heard.heard)
+        journal = self.journal
+        if journal.listen(self.radio, self.schedule.window_ms, self.schedule.scan_interval_us(), self._slot):
+            self.schedule.note_window(journal.encounters.heard)
             self._progressed(_LISTENED)
         gc.collect()  # at a quiet moment, and often: the heap never fragments far
         self.board.indicator.show(self._condition())
 
-    def _drain(self):
-        self.journal.drain(self._window_s, self._slot)
-
-    # --- iPhones ---------------------------------------------------------------------------------------------
-
     def _may_read_phone(self):
-        # Not across a slot's end: the address must change on time, and it cannot while connecting.
-        return self.phones.due is not None and self._ms_to_slot_end() > _PHONE_LIMIT_MS + 2000
-
-    def _read_phone(self):
-        found = self.phones.begin(self.clock.now())
-        if found:
-            ident = self.radio.read_phone_id(found[0], found[1], _PHONE_LIMIT_MS)
-            if ident:
-                self.phones.learn(found[1], ident, self._slot)
+        # Not across a slot's end: the address must change on time, and it cannot while connecting. Nor while the
+        # wearer presses the button: the light must answer at once.
+        if self.journal.phones.due < 0 or self.board.button.restless:
+            return False
+        return self.clock.ms_to(SLOT_S) > _PHONE_LIMIT_MS + 2000
 
     # --- The kiosk -------------------------------------------------------------------------------------------
 
@@ -253,7 +227,7 @@ class Token:
         self._advertise()
 
     def _serve_kiosk(self):
-        if self.visit.serve(self.clock.uptime_ms() + self._ms_to_slot_end()):
+        if self.visit.serve(self.clock.uptime_ms() + self.clock.ms_to(SLOT_S)):
             show = self.board.indicator.show
             if self.visit.handle < 0:
                 show(patterns.SYNC_MODE if self.session.is_open else patterns.OFF)
@@ -262,6 +236,12 @@ class Token:
                 show(patterns.SYNCING)
 
     # What the session asks of the token.
+
+    def random(self, length):
+        """`length` random bytes."""
+        buf = bytearray(length)
+        self.board.entropy.fill(buf)
+        return bytes(buf)
 
     def info(self):
         """The fields of the INFO answer."""
@@ -275,6 +255,7 @@ class Token:
             state.serial, _FIRMWARE_VERSION, flags, self.board.power.battery_mv(), state.boot, self.clock.now(),
             self.clock.uptime_s(), log.oldest_seq, log.next_seq, state.watermark, state.last_sync_s,
             log.capacity_records, log.damaged, self.ring.dropped + self.journal.lost, self.board.heap_bytes(),
+            log.segment_records,
         )  # fmt: skip
 
     def set_time(self, unix_s, ms):
@@ -284,7 +265,7 @@ class Token:
         if self.state.key_day == 0:
             # The keys of a token that never knew the day begin today.
             self.keys = KeyChain(self.state.daily_key, unix_s // DAY_S)
-        self.journal.encounters.shift(unix_s - before_s)
+        self.journal.shift(before_s, unix_s, correction_s)
         self._save_time(unix_s)
         return correction_s
 
@@ -292,7 +273,7 @@ class Token:
         """Everything before `seq` is in the kiosk's database."""
         self.state.watermark = seq
         self.state.last_sync_s = self.clock.now()
-        self.state_store.save(self.state)
+        self.state.keep()
         self.board.indicator.show(patterns.DONE)
 
     def show_verdict(self, code):
@@ -301,19 +282,14 @@ class Token:
 
     # --- Time ------------------------------------------------------------------------------------------------
 
-    def _ms_to_slot_end(self):
-        left_s = SLOT_S - self.clock.now() % SLOT_S
-        return left_s * 1000 - self.clock.ms_in_second()
-
-    def _ms_to_window(self):
-        return self._next_window_ms - self.clock.uptime_ms()
-
     def _ms_to_next(self):
-        visited = self.radio.kiosk >= 0 or self.visit.handle >= 0
-        if self._may_read_phone() and not visited and not self.session.is_open:
+        busy = self.session.is_open or self.radio.kiosk >= 0 or self.visit.handle >= 0
+        if not busy and self._may_read_phone():
             return 0
-        wait_ms = min(self._ms_to_window(), self._ms_to_slot_end())
-        if self.session.is_open or visited or not self.radio.advertising:
+        if self.clock.now() // SLOT_S != self._slot:
+            return 0  # the slot has ended in this very round, perhaps while the token was listening
+        wait_ms = min(self._next_window_ms - self.clock.uptime_ms(), self.clock.ms_to(SLOT_S))
+        if busy or not self.radio.advertising:
             wait_ms = min(wait_ms, _SOON_MS)
         if self.board.button.restless:
             wait_ms = min(wait_ms, _BUTTON_POLL_MS)

@@ -6,13 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from host_tools.kiosk.commands import Board, RuleSet, rules_for
+from host_tools.matching.list_options import AllowHttp, AllowUnsigned, Cases, ListCache, ListKey
+
 from .command_kit import DATABASE, Json, Key, TokenName, Where, actor, opened
 
 if TYPE_CHECKING:
     from host_tools.fleet.office import Office
     from host_tools.kiosk.report import WearerReport
+    from host_tools.matching.list_source import ListStatus
     from host_tools.matching.national_list import NationalList
-    from host_tools.matching.verdict import Rules
+    from host_tools.matching.rules import Rules
 
 
 def register(app: typer.Typer) -> None:
@@ -46,36 +50,45 @@ def export(
 
 
 def report(
-    cases: Annotated[Path, typer.Option(help="The national list, as JSON.")],
+    cases: Cases,
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
     database: Where = DATABASE,
     key_file: Key = None,
+    list_key: ListKey = None,
+    list_cache: ListCache = None,
+    allow_http: AllowHttp = False,
+    allow_unsigned: AllowUnsigned = False,
+    rules: RuleSet = None,
+    board: Board = None,
     as_json: Json = False,
 ) -> None:
     """Hold a list against all stored logs and write the verdicts as one HTML page."""
     from host_tools.fleet import audit
     from host_tools.kiosk.report import write_report
-    from host_tools.matching.national_list import load
-    from host_tools.matching.verdict import load_rules
+    from host_tools.matching.list_options import list_source
 
-    national, rules = load(cases), load_rules()
+    judged_by = rules_for(rules, board)
+    source = list_source(cases, list_key, list_cache, allow_http=allow_http, allow_unsigned=allow_unsigned)
     with opened(database, key_file) as office:
-        wearers = _wearers(office, national, rules)
+        national, status = source.load(office.now())
+        wearers = _wearers(office, national, status, judged_by)
         write_report(out, "Bluezone", wearers)
         with office.database.writing() as connection:
-            audit.note(connection, office.now(), actor(), "report", wearers=len(wearers))
+            audit.note(connection, office.now(), actor(), "report", wearers=len(wearers), list_digest=status.digest)
     exposed = sum(wearer.state == "exposed" for wearer in wearers)
     if as_json:
         print(json.dumps({"tokens": len(wearers), "exposed": exposed, "report": str(out)}))
     else:
-        print(f"Tokens: {len(wearers)}, F1: {exposed}. {out}")
+        print(f"Tokens: {len(wearers)}, F1: {exposed}. {status.problem or status.words()}. {out}")
 
 
-def _wearers(office: "Office", national: "NationalList", rules: "Rules") -> "list[WearerReport]":
+def _wearers(office: "Office", national: "NationalList", status: "ListStatus", rules: "Rules") -> "list[WearerReport]":
     from host_tools.kiosk.report import WearerReport, contacts, history
     from host_tools.kiosk.service import TurnedAway, assess
+    from host_tools.matching.case_finder import CaseFinder
+    from host_tools.matching.explanation import ListVersion
 
-    found = []
+    found, finder, version = [], CaseFinder(national.cases, office.index), ListVersion.of(status)
     for token in office.store.tokens():
         try:
             encounters = office.desk.encounters(token.serial, office.now())
@@ -85,11 +98,12 @@ def _wearers(office: "Office", national: "NationalList", rules: "Rules") -> "lis
             WearerReport(
                 name="",
                 short_code=token.short_code,
-                verdict=assess(encounters, national, rules),
+                verdict=assess(encounters, national, finder, rules),
                 last_sync_s=token.last_sync_s,
                 battery_mv=token.battery_mv,
                 days=history(encounters, rules),
                 contacts=contacts(encounters, rules),
+                list_version=version,
             )
         )
     return found

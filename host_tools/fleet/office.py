@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Self
 
+from host_tools.matching.list_options import user_cache
 from host_tools.storage.database import Database
 from host_tools.storage.store import Store
 
@@ -51,6 +52,12 @@ class Office:
         self.accounts = Accounts(self.database, now)
         self.audit = Audit(self.database)
         self.desk = FleetDesk(self.database, self.ledger, self.results, self.privacy)
+
+    @property
+    def index(self) -> Path:
+        """Folder of the slot index for long lists: beside a database that is a file."""
+        file = self.database.sqlite_file
+        return Path(file).with_suffix(".index") if file else user_cache() / "index"
 
     def __enter__(self) -> Self:
         return self

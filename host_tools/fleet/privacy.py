@@ -16,6 +16,7 @@ from .clock import Clock
 from .ledger import Ledger
 from .people import People, Person
 from .periods import Period, drop_records, periods, records_of
+from .results import DayResult, results_in
 from .tables import person_table, result_table
 
 LONGEST_DAYS = 180
@@ -33,13 +34,13 @@ class Held:
     Attributes:
         periods: which tokens, from when to when.
         records: how many records of their logs are stored.
-        days: results: (ISO date, minutes, exposed).
+        days: what was found, oldest first.
     """
 
     person: Person
     periods: tuple[Period, ...]
     records: int
-    days: tuple[tuple[str, int, bool], ...]
+    days: tuple[DayResult, ...]
 
 
 class Privacy:
@@ -113,16 +114,12 @@ class Privacy:
             PersonError: nothing is.
         """
         person = self._people.look_at(actor, person_id)
-        c = result_table.c
         with self._database.reading() as connection:
             own = periods(connection, person_id=person_id)
             count = sa.select(sa.func.count()).select_from(record_table)
             records = sum(connection.scalar(count.where(records_of(connection, each))) or 0 for each in own)
-            days: list[tuple[str, int, bool]] = []
-            for each in own:
-                query = sa.select(c.day, c.minutes, c.exposed).where(_results_of(each)).order_by(c.day)
-                days += [(row.day, row.minutes, row.exposed) for row in connection.execute(query)]
-        return Held(person, tuple(own), records, tuple(days))
+            days = tuple(found for each in own for found in results_in(connection, each.serial, each))
+        return Held(person, tuple(own), records, days)
 
     def forget_contacts(self, actor: str, person_id: int) -> int:
         """Delete a person's encounters and results, and alerts that have not gone out; returns how many records went.

@@ -11,9 +11,12 @@ from datetime import date, timedelta
 import sqlalchemy as sa
 
 from host_tools.kiosk.service import assess
+from host_tools.matching.case_finder import CaseFinder
 from host_tools.matching.case_index import case_slots
 from host_tools.matching.national_list import Case, NationalList
-from host_tools.matching.verdict import DayExposure, Rules, Verdict, vietnam_day
+from host_tools.matching.risk import DayExposure
+from host_tools.matching.rules import Rules
+from host_tools.matching.verdict import Verdict, vietnam_day
 from host_tools.storage.database import Database, record_table
 from host_tools.storage.store import Encounter, read_encounters
 from tracing.keys import DAY_S, day_of
@@ -28,7 +31,7 @@ _LOOKED_UP = 500  # ids a query
 
 @dataclass(frozen=True, slots=True)
 class DayResult:
-    """A day (Viet Nam time) with a case. `rule` names the rule that was in force."""
+    """A day (Viet Nam time) with a case. `rule` is the id of the rule that was in force."""
 
     day: date
     minutes: int
@@ -55,16 +58,7 @@ class Results:
     def of(self, serial: bytes, period: Period | None) -> list[DayResult]:
         """What was found of a token with one wearer, oldest first (None: while it was with nobody)."""
         with self._database.reading() as connection:
-            return self._of(connection, serial, period)
-
-    def _of(self, connection: sa.Connection, serial: bytes, period: Period | None) -> list[DayResult]:
-        c = result_table.c
-        query = (
-            sa.select(c.day, c.minutes, c.minutes_near, c.exposed, c.rule)
-            .where(c.serial == serial.hex(), c.assignment_id == _number(period))
-            .order_by(c.day)
-        )
-        return [DayResult(date.fromisoformat(row[0]), *row[1:]) for row in connection.execute(query)]
+            return results_in(connection, serial, period)
 
     def rematch(self, cases: NationalList, rules: Rules, actor: str = "kiosk") -> Rematch:
         """Hold a list against everything that is stored; what it newly says becomes results and alerts.
@@ -111,10 +105,11 @@ class Results:
 
     def _judge_again(self, serial: bytes, suspects: NationalList, rules: Rules) -> int:
         made = 0
+        finder = CaseFinder(suspects.cases)
         with self._database.writing() as connection:
             for period in periods(connection, serial):
                 encounters = read_encounters(connection, records_of(connection, period))
-                verdict = assess(encounters, suspects, rules)
+                verdict = assess(encounters, suspects, finder, rules)
                 self.keep_in(connection, serial, period, encounters, verdict)
                 made += alerts.make_in(connection, period, {day.day for day in verdict.days}, self._now())
         return made
@@ -131,7 +126,7 @@ class Results:
         found = {result.day: result for result in _by_day(verdict)}
         judged = {vietnam_day(encounter.start_s) for encounter in encounters}
         whole_from = self._whole_from(connection)
-        for before in self._of(connection, serial, period):
+        for before in results_in(connection, serial, period):
             after = found.get(before.day)
             weaker = after is None or (after.exposed, after.minutes_near) < (before.exposed, before.minutes_near)
             if weaker and before.day < whole_from:
@@ -163,6 +158,17 @@ class Results:
         return date.max if days == settings.NEVER else vietnam_day(self._now() - days * DAY_S) + timedelta(days=1)
 
 
+def results_in(connection: sa.Connection, serial: bytes, period: Period | None) -> list[DayResult]:
+    """What was found of a token with one wearer, oldest first (None: while it was with nobody)."""
+    c = result_table.c
+    query = (
+        sa.select(c.day, c.minutes, c.minutes_near, c.exposed, c.rule)
+        .where(c.serial == serial.hex(), c.assignment_id == _number(period))
+        .order_by(c.day)
+    )
+    return [DayResult(date.fromisoformat(row[0]), *row[1:]) for row in connection.execute(query)]
+
+
 def _by_day(verdict: Verdict) -> list[DayResult]:
     """One result a day: the case that was near for longest."""
     exposed = {found.day for found in verdict.days}
@@ -171,7 +177,7 @@ def _by_day(verdict: Verdict) -> list[DayResult]:
         if found.day not in longest or found.minutes_near > longest[found.day].minutes_near:
             longest[found.day] = found
     return [
-        DayResult(day, found.minutes, found.minutes_near, day in exposed, verdict.rule.name)
+        DayResult(day, found.minutes, found.minutes_near, day in exposed, found.rule.id)
         for day, found in longest.items()
     ]
 

@@ -1,18 +1,28 @@
-"""`bluezone demo` and `bluezone sync`."""
+"""`bluezone demo`, `bluezone sync` and `bluezone release`."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
+from host_tools.fleet.command_kit import DATABASE, Json, Key, Where, actor, opened
+from host_tools.matching.list_options import AllowHttp, AllowUnsigned, Cases, ListCache, ListKey
+from host_tools.provisioning.key_commands import KeyFile, PassphraseFile
+
+if TYPE_CHECKING:
+    from host_tools.matching.rules import Rules
+    from host_tools.provisioning.token_keys import KioskRoot
+
+RuleSet = Annotated[str | None, typer.Option(help="The rules: viet-nam, dp-3t, cwa, or a file like rules.toml.")]
+Board = Annotated[str | None, typer.Option(help="The tokens' board, for its RSSI offset.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the subcommands."""
     app.command()(demo)
     app.command()(sync)
+    app.command()(release)
 
 
 def demo(
@@ -30,14 +40,75 @@ def demo(
 
 
 def sync(
-    cases: Annotated[Path, typer.Option(help="The national list, as JSON.")],
-    database: Annotated[Path, typer.Option(help="The kiosk's database; made when missing.")] = Path("kiosk.sqlite"),
+    cases: Cases,
+    keys: KeyFile,
+    database: Where = DATABASE,
+    key_file: Key = None,
+    passphrase_file: PassphraseFile = None,
     seconds: Annotated[float, typer.Option(help="How long to wait for tokens.")] = 60.0,
+    list_key: ListKey = None,
+    list_cache: ListCache = None,
+    allow_http: AllowHttp = False,
+    allow_unsigned: AllowUnsigned = False,
+    rules: RuleSet = None,
+    board: Board = None,
     as_json: Json = False,
 ) -> None:
     """Read every token in sync mode near this PC, over its own Bluetooth adapter, and tell each verdict."""
+    from host_tools.matching.list_options import list_source
+
     from .serve import serve_here
 
-    found = serve_here(cases, database, seconds, quiet=as_json)
+    judged_by = rules_for(rules, board)
+    source = list_source(cases, list_key, list_cache, allow_http=allow_http, allow_unsigned=allow_unsigned)
+    root = kiosk_root(keys, passphrase_file)
+    with opened(database, key_file) as office:
+        found, status = serve_here(source, office, root, seconds, quiet=as_json, rules=judged_by)
     if as_json:
-        print(json.dumps({"tokens": found}, ensure_ascii=False))
+        print(json.dumps({"list": status.as_dict(), "tokens": found}, ensure_ascii=False))
+
+
+def release(
+    code: Annotated[str, typer.Argument(help="The six letters on the token's label.")],
+    out: Annotated[Path, typer.Argument(help="The file to write, for the health authority.")],
+    keys: KeyFile,
+    database: Where = DATABASE,
+    key_file: Key = None,
+    passphrase_file: PassphraseFile = None,
+    seconds: Annotated[float, typer.Option(help="How long to wait for the token.")] = 60.0,
+    as_json: Json = False,
+) -> None:
+    """Release a token's keys and history to the health authority: with the wearer's button and the authority's code."""
+    from .release import release_here
+
+    root = kiosk_root(keys, passphrase_file)
+    with opened(database, key_file) as office:
+        written = release_here(code.upper(), out, office, actor(), root, seconds)
+    if as_json:
+        print(json.dumps(written))
+
+
+def rules_for(chosen: str | None, board: str | None) -> "Rules":
+    """The rules that the options describe.
+
+    Raises:
+        UserError: there is no such set, file or board.
+    """
+    from host_tools.matching.rules import load_rules
+    from host_tools.provisioning.firmware_files import rssi_offset_db
+
+    return load_rules(chosen).for_board(rssi_offset_db(board) if board else 0.0)
+
+
+def kiosk_root(file: Path, passphrase_file: Path | None) -> "KioskRoot":
+    """The root in a kiosk's key file.
+
+    Raises:
+        UserError: it is another file, or cannot be opened.
+    """
+    from host_tools.provisioning import key_file
+    from host_tools.provisioning.passphrase import passphrase
+    from host_tools.provisioning.token_keys import KioskRoot
+
+    key_file.describe(file)  # a wrong file is told before anybody types a passphrase
+    return key_file.load(file, KioskRoot, passphrase(passphrase_file))

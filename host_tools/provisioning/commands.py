@@ -1,4 +1,4 @@
-"""`bluezone flash`: the command line around flash.py."""
+"""`bluezone flash`, the command line around flash.py, and `bluezone key`."""
 
 import json
 import os
@@ -8,9 +8,12 @@ import typer
 
 from host_tools.errors import UserError
 
+from .key_commands import key_app
+
 
 def register(app: typer.Typer) -> None:
     """Add the provisioning commands to the `bluezone` command."""
+    app.add_typer(key_app(), name="key")
 
     @app.command()
     def flash(

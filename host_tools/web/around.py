@@ -7,15 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from host_tools.link.adapter import Adapter
-from tracing.wire import PHONE_SERVICE_UUID
+from bleak.uuids import normalize_uuid_16
 
-BLUEZONE_UUID = "00004e56-0000-1000-8000-00805f9b34fb"
-COMPANY = 8885
+from host_tools.link.adapter import Adapter
+from tracing.keys import ID_BYTES
+from tracing.wire import PHONE_SERVICE_UUID, advertisement
+
+# The 16-bit service and the company stand in the payload least significant byte first.
+_PAYLOAD = advertisement(bytes(ID_BYTES))
+BLUEZONE_UUID = normalize_uuid_16(_PAYLOAD[5] | _PAYLOAD[6] << 8)
+COMPANY = _PAYLOAD[9] | _PAYLOAD[10] << 8
 HEARD_S = 30.0  # Android advertises every other 15 s
 NEAR_DBM = -70  # what tokens take for 2 m; see host_tools/matching/rules.toml
 _MOST = 2000  # devices: more cannot be, or are not what they say
-_ID_BYTES = 12
 
 
 @dataclass(slots=True)
@@ -41,7 +45,7 @@ class Around:
         if BLUEZONE_UUID not in services and PHONE_SERVICE_UUID.lower() not in services:
             return
         ident = advertisement.manufacturer_data.get(COMPANY, b"")
-        key = ident if len(ident) == _ID_BYTES else address
+        key = ident if len(ident) == ID_BYTES else address
         before = self._heard.get(key)
         if before is None:
             if len(self._heard) >= _MOST:

@@ -17,8 +17,9 @@ import uvicorn
 
 from host_tools.fleet.office import Office
 from host_tools.link.adapter import virtual
+from host_tools.matching.list_source import ListStatus
 from host_tools.matching.national_list import NationalList
-from host_tools.matching.verdict import load_rules
+from host_tools.matching.rules import load_rules
 from host_tools.simulation import clock
 from host_tools.simulation.bench import crowd, machine
 from host_tools.simulation.rom import rom_image
@@ -28,7 +29,7 @@ from tracing.wire import short_code
 
 from .app import build_app
 from .around import Around
-from .cases import CaseList, FileStatus
+from .cases import CaseList
 from .pages import Pages
 from .running import KioskProcess, listen
 from .screen import FINAL, LiveScreen
@@ -40,11 +41,12 @@ _CROWD, _CROWD_S = 50, 600
 _FLEET, _UNITS = 10_000, 100
 _TRIES = 15
 _PASSWORD = "bench bench bench"
+_NO_LIST = ListStatus("F0", "", None, None, 0, 0, False, None)
 
 
 class _NoCases:
-    def load(self, now_s: float) -> tuple[NationalList, FileStatus]:
-        return NationalList([], []), FileStatus(0)
+    def load(self, now_s: float) -> tuple[NationalList, ListStatus]:
+        return NationalList([], []), _NO_LIST
 
 
 class _Queue:
@@ -87,7 +89,9 @@ async def _with_queue(tokens: int, job) -> None:
             try:
                 await world.start()
                 await asyncio.sleep(_LIVE_S)
-                process = KioskProcess(office, virtual(world.kiosk), _NoCases(), load_rules(), world.now_s, True)
+                process = KioskProcess(
+                    office, virtual(world.kiosk), _NoCases(), world.roots.kiosk, load_rules(), world.now_s, True
+                )
                 queue = _Queue(world, process)
                 tasks = [asyncio.create_task(process.read_tokens()), asyncio.create_task(queue.watch())]
                 await asyncio.sleep(2)
@@ -141,8 +145,8 @@ def pages() -> None:
     with tempfile.TemporaryDirectory() as folder, Office(Path(folder) / "kiosk.sqlite") as office:
         serial = _fill(office)
         with listen("127.0.0.1", 0) as listener:
-            screen = LiveScreen(load_rules(), Around(time.monotonic))
-            site = Site(office, screen, CaseList(_NoCases(), time.time), Pages(), True)
+            screen = LiveScreen(rules := load_rules(), Around(time.monotonic))
+            site = Site(office, screen, CaseList(_NoCases(), time.time), Pages(), rules, True)
             server = uvicorn.Server(uvicorn.Config(build_app(site), log_config=None, lifespan="off"))
             thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
             thread.start()
@@ -154,7 +158,7 @@ def pages() -> None:
 
 
 def _fill(office: Office) -> bytes:
-    serials = [(number * 0x9E3779B97F4A7C15 % (1 << 64)).to_bytes(8, "big") for number in range(_FLEET)]
+    serials = [bytes.fromhex(f"{number * 0x9E3779B97F4A7C15 % (1 << 64):016x}") for number in range(_FLEET)]
     with office.database.writing() as connection:
         for serial in serials:
             office.ledger.register_in(connection, "bench", serial)

@@ -5,7 +5,11 @@ from typing import Annotated, Literal
 
 import typer
 
+from host_tools.errors import UserError
 from host_tools.fleet.command_kit import DATABASE, Json, Key, Where
+from host_tools.kiosk.commands import Board, RuleSet, kiosk_root, rules_for
+from host_tools.matching.list_options import AllowHttp, AllowUnsigned, ListCache, ListKey
+from host_tools.provisioning.key_commands import PassphraseFile
 
 
 def register(app: typer.Typer) -> None:
@@ -14,11 +18,22 @@ def register(app: typer.Typer) -> None:
 
 
 def kiosk(
-    cases: Annotated[Path | None, typer.Option(help="The national list, as JSON; a simulation makes its own.")] = None,
+    cases: Annotated[
+        str | None, typer.Option(help="The national list: a JSON file, a folder of them, or an https address.")
+    ] = None,
+    keys: Annotated[Path | None, typer.Option(help="The kiosks' key file, made with `bluezone key new`.")] = None,
+    passphrase_file: PassphraseFile = None,
+    list_key: ListKey = None,
+    list_cache: ListCache = None,
+    allow_http: AllowHttp = False,
+    allow_unsigned: AllowUnsigned = False,
+    rules: RuleSet = None,
+    board: Board = None,
     database: Where = DATABASE,
     key_file: Key = None,
     radio: Annotated[
-        Literal["hardware", "virtual"], typer.Option(help="This PC's Bluetooth adapter, or a simulated office.")
+        Literal["hardware", "virtual"],
+        typer.Option(help="This PC's Bluetooth adapter, or a simulated office with a list and keys of its own."),
     ] = "hardware",
     host: Annotated[str, typer.Option(help="Where browsers come in; by default only from this machine.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port of the pages.")] = 8000,
@@ -29,10 +44,18 @@ def kiosk(
     as_json: Json = False,
 ) -> None:
     """The kiosk: reads tokens, keeps the fleet, and shows it on pages, until it is stopped."""
+    from host_tools.matching.list_options import list_source
+
     from .start import Door, start_here, start_simulation
 
     door = Door(host, port, frozenset(name or ()), as_json)
+    judged_by = rules_for(rules, board)
     if radio == "virtual":
-        start_simulation(scenario, seed, out, door)
-    else:
-        start_here(cases, database, key_file, door)
+        start_simulation(scenario, seed, out, judged_by, door)
+        return
+    if cases is None:
+        raise UserError("The kiosk needs the national list: name it with --cases. Nothing was started.")
+    if keys is None:
+        raise UserError("The kiosk needs the key file of its fleet: name it with --keys. Nothing was started.")
+    source = list_source(cases, list_key, list_cache, allow_http=allow_http, allow_unsigned=allow_unsigned)
+    start_here(source, kiosk_root(keys, passphrase_file), judged_by, database, key_file, door)

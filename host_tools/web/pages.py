@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from host_tools.matching.explanation import bands_words
 from host_tools.matching.verdict import VIETNAM_TIME
 from tracing.wire import short_code
 
@@ -19,7 +20,7 @@ def language(text: str | None) -> Language:
     return "en" if text == "en" else "vi"
 
 
-def _chooser(lang: Language) -> Callable[[str, str], str]:
+def _chooser(lang: Language) -> Callable[[Any, Any], Any]:
     return lambda vietnamese, english: english if lang == "en" else vietnamese
 
 
@@ -42,7 +43,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters.update(moment=_moment, day=_day, code=short_code)
+        self._environment.filters.update(moment=_moment, day=_day, code=short_code, bands=bands_words)
         self._environment.globals["history_svg"] = history_svg
 
     def render(self, name: str, lang: Language, **context: Any) -> str:

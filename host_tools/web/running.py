@@ -11,10 +11,12 @@ import uvicorn
 
 from host_tools.errors import UserError
 from host_tools.fleet.office import Office
+from host_tools.kiosk.serve import LIST_EVERY_S
 from host_tools.kiosk.service import Kiosk
 from host_tools.link.adapter import Adapter
-from host_tools.matching.national_list import NationalList
-from host_tools.matching.verdict import Rules
+from host_tools.matching.explanation import ListVersion
+from host_tools.matching.rules import Rules
+from host_tools.provisioning.token_keys import KioskRoot
 
 from .app import build_app
 from .around import Around, watching
@@ -36,6 +38,8 @@ class KioskProcess:
         office: the open fleet.
         adapter: reaches the tokens.
         source: of the national list.
+        root: of the fleet whose tokens are served.
+        rules: what counts as a close contact.
         now: Unix seconds, from any thread.
         simulated: the pages say so.
 
@@ -48,6 +52,7 @@ class KioskProcess:
         office: Office,
         adapter: Adapter,
         source: Source,
+        root: KioskRoot,
         rules: Rules,
         now: Callable[[], float],
         simulated: bool = False,
@@ -56,12 +61,14 @@ class KioskProcess:
         self.office = office
         self.cases = CaseList(source, now)
         self.screen = LiveScreen(rules, around)
-        self.site = Site(office, self.screen, self.cases, Pages(), simulated)
+        self.site = Site(office, self.screen, self.cases, Pages(), rules, simulated)
         self._rules = rules
-        self._matched: NationalList | None = None  # what is stored has been held against it
+        self._matched: str | None = None  # the digest of the list that what is stored has been held against
         desk = ShowingDesk(office.desk, self.screen)
+        cases, status = self.cases.newest
         self._kiosk = Kiosk(
-            watching(adapter, around), office.store, self.cases.cases, rules, now, self.screen, desk
+            watching(adapter, around), office.store, cases, rules, root, now, self.screen, ListVersion.of(status),
+            office.index, desk,
         )  # fmt: skip
 
     async def run(self, listener: socket.socket, names: frozenset[str] = frozenset()) -> None:
@@ -89,6 +96,7 @@ class KioskProcess:
                     tasks.create_task(self.read_tokens()),
                     tasks.create_task(_every(_HOUR_S, self.office.privacy.purge)),
                     tasks.create_task(_every(_MINUTE_S, self.office.alerts.deliver)),
+                    tasks.create_task(_every(LIST_EVERY_S, self._renew_list)),
                     tasks.create_task(_every(_MINUTE_S, self._match_new_list)),
                 ]
                 _log.info("kiosk started", port=listener.getsockname()[1])
@@ -125,14 +133,19 @@ class KioskProcess:
                 return
             wait_s = RESTART_SCAN_S
 
+    def _renew_list(self) -> None:
+        self.cases.renew()
+        cases, status = self.cases.newest
+        self._kiosk.use_list(cases, ListVersion.of(status))
+        if status.problem:
+            _log.warning("no newer list", reason=status.problem)
+
     def _match_new_list(self) -> None:
         # The first one too: it may have come while the kiosk was off.
-        self.cases.renew()
-        cases = self.cases.cases
-        if cases is not self._matched:
-            self._kiosk.use_list(cases)
+        cases, status = self.cases.newest
+        if status.digest != self._matched:
             found = self.office.results.rematch(cases, self._rules)
-            self._matched = cases
+            self._matched = status.digest
             _log.info("a new list", cases=len(cases.cases), tokens=found.tokens, alerts=found.alerts)
 
 

@@ -14,7 +14,9 @@ from typing import Literal
 from host_tools.kiosk.charts import DayHistory
 from host_tools.kiosk.report import LOW_BATTERY_MV, history
 from host_tools.kiosk.service import Desk, TurnedAway, WearerResult
-from host_tools.matching.verdict import Rules, Verdict, vietnam_day
+from host_tools.matching.explanation import Explanation, explain
+from host_tools.matching.rules import Rules
+from host_tools.matching.verdict import Verdict, vietnam_day
 from host_tools.storage.store import Encounter
 from tracing.wire import short_code
 
@@ -39,6 +41,7 @@ class Details:
 
     Attributes:
         serial: of the token; it stays on the kiosk.
+        reasons: of the verdict, in words.
         days: contacts of each day, oldest first.
         previous_sync_s: Unix s; None: this was the first.
         log_days: for how many days of such contacts the token has room; None: nothing to judge by.
@@ -46,6 +49,7 @@ class Details:
 
     serial: bytes
     verdict: Verdict
+    reasons: Explanation
     days: Sequence[DayHistory]
     battery_mv: int
     previous_sync_s: int | None
@@ -234,6 +238,7 @@ def details(result: WearerResult, rules: Rules) -> Details:
     return Details(
         serial=info.serial,
         verdict=result.verdict,
+        reasons=explain(result.verdict, result.list_version),
         days=history(result.encounters, rules),
         battery_mv=info.battery_mv,
         previous_sync_s=info.last_sync_s or None,

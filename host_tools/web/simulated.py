@@ -4,14 +4,20 @@ wearers come to the kiosk again and again. People and radio are simulated; firmw
 
 import asyncio
 import contextlib
+import hashlib
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from host_tools.fleet.office import Office
 from host_tools.fleet.people import Unit
 from host_tools.link.adapter import virtual
-from host_tools.matching.verdict import load_rules
+from host_tools.matching.list_source import ListSource
+from host_tools.matching.list_statement import Statement
+from host_tools.matching.rules import Rules
 from host_tools.simulation.clock import VirtualLoop
 from host_tools.simulation.demo import SCENARIOS, write_national_list
 from host_tools.simulation.propagation import stream
@@ -19,7 +25,6 @@ from host_tools.simulation.rom import rom_image
 from host_tools.simulation.scenario import load
 from host_tools.simulation.world import World
 
-from .cases import FileSource
 from .running import KioskProcess
 
 _STEP_S = 30.0
@@ -33,6 +38,7 @@ async def serve_office(
     scenario_path: Path | None,
     seed: int,
     folder: Path,
+    rules: Rules,
     listener: socket.socket,
     names: frozenset[str],
     greet: Callable[[Office], None],
@@ -60,9 +66,9 @@ async def serve_office(
             while loop.time() < scenario.duration_s:
                 await asyncio.sleep(min(_STEP_S, scenario.duration_s - loop.time()))
                 world.check()
-            cases = folder / "national_list.json"
-            write_national_list(world, cases)
-            process = KioskProcess(office, virtual(world.kiosk), FileSource(cases), load_rules(), now, simulated=True)
+            source = _signed_list(world, folder, int(now()))
+            root = world.roots.kiosk
+            process = KioskProcess(office, virtual(world.kiosk), source, root, rules, now, simulated=True)
             loop.keep_pace()
             greet(office)
             coming = asyncio.create_task(_come_again(world, seed))
@@ -74,6 +80,16 @@ async def serve_office(
                     await coming
     finally:
         await world.close()
+
+
+def _signed_list(world: World, folder: Path, now_s: int) -> ListSource:
+    cases = folder / "national_list.json"
+    write_national_list(world, cases)
+    authority = Ed25519PrivateKey.generate()
+    said = Statement("F0", 1, 1, now_s, hashlib.sha256(cases.read_bytes()).hexdigest())
+    cases.with_name(f"{cases.name}.sig").write_bytes(said.signed(authority))
+    shutil.rmtree(folder / "lists", ignore_errors=True)  # of an earlier authority
+    return ListSource(str(cases), folder / "lists", public_key=authority.public_key())
 
 
 def enter_wearers(office: Office, world: World) -> None:

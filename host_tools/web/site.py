@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from host_tools.errors import UserError
 from host_tools.fleet.accounts import SESSION_S, Account, Permission
 from host_tools.fleet.office import Office
+from host_tools.matching.rules import Rules
 from host_tools.storage.database import StorageError
 
 from .cases import CaseList
@@ -33,6 +34,7 @@ class Site:
     screen: LiveScreen
     cases: CaseList
     pages: Pages
+    rules: Rules
     simulated: bool = False
 
 

@@ -1,12 +1,11 @@
 """The clerk's pages about people: entering them, lists in and out, and what is held of one."""
 
-from datetime import date
-
 from starlette.responses import Response
 from starlette.routing import Route
 
 from host_tools.errors import UserError
 from host_tools.fleet.people import KINDS, Unit
+from host_tools.matching.explanation import rule_words
 
 from .site import Visit, done, staff
 
@@ -51,7 +50,7 @@ def _person(visit: Visit) -> Response:
     return visit.page(
         "person",
         held=held,
-        days=[(date.fromisoformat(day), minutes, exposed) for day, minutes, exposed in held.days],
+        rules={rule.id: rule_words(rule) for rule in visit.site.rules.rules},
         results=visit.account.may("see results"),
         keep_days=visit.office.privacy.days(),
     )

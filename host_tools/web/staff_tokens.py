@@ -14,11 +14,12 @@ from .site import Visit, done, staff
 def _overview(visit: Visit) -> Response:
     office = visit.office
     shares = office.listing.shares()
-    cases = visit.site.cases
+    listed = visit.site.cases
     return visit.page(
         "overview",
-        cases=len(cases.cases.cases),
-        status=cases.status,
+        cases=len(listed.cases.cases),
+        list=listed,
+        status=listed.status,
         shares=shares,
         tokens=sum(share.tokens for share in shares),
         recent=sum(share.recent for share in shares),

@@ -6,13 +6,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from host_tools.errors import UserError
 from host_tools.fleet import logs
 from host_tools.fleet.office import Office
 from host_tools.link.adapter import real
-from host_tools.matching.verdict import load_rules
+from host_tools.matching.list_source import ListSource
+from host_tools.matching.rules import Rules
+from host_tools.provisioning.token_keys import KioskRoot
 
-from .cases import FileSource
 from .running import KioskProcess, listen
 
 
@@ -46,22 +46,22 @@ class Door:
                   flush=True)  # fmt: skip
 
 
-def start_here(cases: Path | None, database: str, key_file: Path | None, door: Door) -> None:
+def start_here(
+    source: ListSource, root: KioskRoot, rules: Rules, database: str, key_file: Path | None, door: Door
+) -> None:
     """Serve on this PC's adapter until a signal to end.
 
     Raises:
         UserError: the list, the database or the port cannot be used.
     """
-    if cases is None:
-        raise UserError("The kiosk needs the national list: name it with --cases. Nothing was started.")
     logs.configure()
     with Office(database, key_file) as office, listen(door.host, door.port) as listener:
-        process = KioskProcess(office, real(), FileSource(cases), load_rules(), time.time)
+        process = KioskProcess(office, real(), source, root, rules, time.time)
         door.open_for(office, listener.getsockname()[1])
         asyncio.run(process.run(listener, door.all_names))
 
 
-def start_simulation(scenario: Path | None, seed: int, out: Path, door: Door) -> None:
+def start_simulation(scenario: Path | None, seed: int, out: Path, rules: Rules, door: Door) -> None:
     """Live through a scenario, then serve its wearers, who come again and again, until a signal to end.
 
     Raises:
@@ -77,5 +77,7 @@ def start_simulation(scenario: Path | None, seed: int, out: Path, door: Door) ->
         if not door.as_json:
             print("The simulated people meet; this takes half a minute …", flush=True)
         clock.run(
-            serve_office(scenario, seed, out, listener, door.all_names, lambda office: door.open_for(office, port))
+            serve_office(
+                scenario, seed, out, rules, listener, door.all_names, lambda office: door.open_for(office, port)
+            )
         )

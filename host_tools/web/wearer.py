@@ -56,7 +56,7 @@ async def _held(request: Request) -> Response:
     card = site.screen.stay(request.path_params["code"])
     if card is None or card.details is None:
         return PlainTextResponse("This card is not on the screen.", 404)
-    serial = card.details.serial
+    serial, reasons = card.details.serial, card.details.reasons
     try:
         if request.method == "DELETE":
             await run_in_threadpool(_forget, site.office, serial)
@@ -65,7 +65,9 @@ async def _held(request: Request) -> Response:
         return PlainTextResponse("This cannot be done now.", 503)
     lang = language(request.query_params.get("lang"))
     return HTMLResponse(
-        site.pages.render("held", lang, held=held, days=days, gone=request.method == "DELETE", code=card.code)
+        site.pages.render(
+            "held", lang, held=held, days=days, gone=request.method == "DELETE", code=card.code, reasons=reasons
+        )
     )
 
 

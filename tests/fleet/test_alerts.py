@@ -15,7 +15,9 @@ from host_tools.fleet.periods import periods
 from host_tools.fleet.results import DayResult, Rematch
 from host_tools.fleet.tables import alert_table
 from host_tools.kiosk.service import assess
-from host_tools.matching.verdict import load_rules, vietnam_day
+from host_tools.matching.case_finder import CaseFinder
+from host_tools.matching.rules import load_rules
+from host_tools.matching.verdict import vietnam_day
 
 RULES = load_rules()
 OTHER_KEY = bytes(range(1, 33))
@@ -32,6 +34,10 @@ class Gateway:
     def __call__(self, url: str, title: str, text: str) -> bool:
         self.sent.append((url, text))
         return self.takes
+
+
+def judged(encounters, cases):
+    return assess(encounters, cases, CaseFinder(cases.cases), RULES)
 
 
 def states(office):
@@ -70,7 +76,7 @@ def test_a_new_list_alerts_once(office, exposed):
 def test_who_has_seen_it_at_the_kiosk_is_not_alerted(office, exposed):
     token, _ = exposed
     encounters = office.desk.encounters(token, office.now())
-    office.desk.told(token, encounters, assess(encounters, list_of(CASE_KEY), RULES), office.now())
+    office.desk.told(token, encounters, judged(encounters, list_of(CASE_KEY)), office.now())
     assert office.results.rematch(list_of(CASE_KEY), RULES).alerts == 0
     assert office.alerts.deliver(Gateway()) == 0
     assert states(office) == ["told"]
@@ -103,7 +109,7 @@ def test_a_result_of_which_half_has_been_deleted_does_not_grow_weaker(office, ex
     office.privacy.set_days(CLERK, 0)
     for _ in range(2):
         encounters = office.desk.encounters(token, office.now())
-        office.desk.told(token, encounters, assess(encounters, cases, RULES), office.now())
+        office.desk.told(token, encounters, judged(encounters, cases), office.now())
         assert office.desk.encounters(token, office.now()) == []
         hands.at_s += 3600
         store(office, token, [record(hands.at_s)])

@@ -14,7 +14,7 @@ from host_tools.fleet.health import health, metrics
 from host_tools.fleet.label import label_svg
 from host_tools.fleet.people import Unit
 from host_tools.kiosk.service import TurnedAway
-from host_tools.matching.verdict import load_rules
+from host_tools.matching.rules import load_rules
 from tracing.wire import short_code
 
 

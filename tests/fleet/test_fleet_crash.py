@@ -13,10 +13,10 @@ from fleet_kit import CASE_KEY, CLERK, NOON_S, Hands, list_of, meeting, serial, 
 from host_tools.fleet.ledger import DEEDS
 from host_tools.fleet.office import Office
 from host_tools.fleet.tables import alert_table, assignment_table
-from host_tools.matching.verdict import load_rules
+from host_tools.matching.rules import load_rules
 
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["pytest", "host_tools.fleet.office", "alembic.command", "alembic.config"])
+PROCESSES.set_forkserver_preload(["pytest", "fleet_kit", "host_tools.fleet.office", "host_tools.matching.rules"])
 
 
 def die_at(step):
@@ -26,7 +26,7 @@ def die_at(step):
         if next(steps) == step:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    for moment in ("before_cursor_execute", "after_cursor_execute", "commit"):
+    for moment in ("before_cursor_execute", "commit"):  # after a statement is before the next one
         sqlalchemy.event.listen(sa.Engine, moment, maybe)
     return maybe
 
@@ -48,6 +48,14 @@ def received(pipe):
             return found
 
 
+def copied(template, step):
+    """A closed database and its key under another name."""
+    path = template.with_name(f"{step}.sqlite")
+    path.write_bytes(template.read_bytes())
+    path.with_name(f"{path.name}.key").write_bytes(template.with_name(f"{template.name}.key").read_bytes())
+    return path
+
+
 def move(path, step, receipts):
     """Deeds one after the other; tells which are done."""
     with Office(path, None, Hands(NOON_S).now) as office:
@@ -60,11 +68,12 @@ def move(path, step, receipts):
 
 def test_killed_at_any_statement_the_ledger_is_whole(tmp_path):
     outcomes = set()
+    template = tmp_path / "template.sqlite"
+    with Office(template, None, Hands(NOON_S).now) as office:
+        _, person = wearer(office, 1)
+        office.ledger.register(CLERK, serial(2))
     for step in count():
-        path = tmp_path / f"{step}.sqlite"
-        with Office(path, None, Hands(NOON_S).now) as office:
-            _, person = wearer(office, 1)
-            office.ledger.register(CLERK, serial(2))
+        path = copied(template, step)
         process, pipe = started(move, path, step)
         done = received(pipe)
         process.join()
@@ -117,9 +126,7 @@ def test_killed_at_any_statement_every_alert_goes_out(tmp_path):
             token, _ = wearer(office, number, address=f"nv{number}@example.vn")
             store(office, token, meeting(NOON_S, 40))
     for step in count():
-        path = tmp_path / f"{step}.sqlite"
-        path.write_bytes(template.read_bytes())
-        (tmp_path / f"{step}.sqlite.key").write_bytes((tmp_path / "template.sqlite.key").read_bytes())
+        path = copied(template, step)
         process, pipe = started(alert, path, step)
         sent = received(pipe)
         process.join()

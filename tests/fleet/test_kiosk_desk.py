@@ -9,7 +9,8 @@ from fleet_kit import CASE_KEY, CLERK, NOON_S, list_of, meeting, serial, store, 
 
 from host_tools.kiosk import service
 from host_tools.kiosk.service import Kiosk
-from host_tools.matching.verdict import load_rules
+from host_tools.matching.rules import load_rules
+from host_tools.provisioning.token_keys import KioskRoot
 from tracing.kiosk_messages import VERDICT_CLERK, VERDICT_EXPOSED
 from tracing.wire import short_code
 
@@ -19,7 +20,7 @@ class Session:
 
     shown: list[int]
 
-    def __init__(self, _transport: object) -> None:
+    def __init__(self, *_args: object) -> None:
         Session.shown = []
 
     async def show_verdict(self, code: int) -> None:
@@ -67,7 +68,8 @@ def serve(office, monkeypatch):
     def run():
         screen = Screen()
         unused = SimpleNamespace()
-        kiosk = Kiosk(unused, office.store, list_of(CASE_KEY), load_rules(), office.now, screen, office.desk)  # pyright: ignore[reportArgumentType]
+        root, cases = KioskRoot(bytes(32)), list_of(CASE_KEY)
+        kiosk = Kiosk(unused, office.store, cases, load_rules(), root, office.now, screen, desk=office.desk)  # pyright: ignore[reportArgumentType]
         token = SimpleNamespace(short_code=short_code(serial(1)), address="1")
         Session.shown = []
         kiosk._serving["1"] = None  # pyright: ignore[reportArgumentType]

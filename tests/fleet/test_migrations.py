@@ -144,7 +144,7 @@ def test_killed_at_any_statement_of_a_migration_it_is_the_old_one_or_the_new_one
     process.join()
     assert steps > 40
     versions = set()
-    for step in [*range(0, steps, 5), steps - 2, steps - 1]:
+    for step in [*range(0, steps, 7), steps - 2, steps - 1]:
         path = tmp_path / f"{step}.sqlite"
         path.write_bytes(template.read_bytes())
         process = PROCESSES.Process(target=open_and_die, args=(path, step, send))

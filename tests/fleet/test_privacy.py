@@ -6,7 +6,7 @@ from test_people_csv import everything_stored
 
 from host_tools.errors import UserError
 from host_tools.fleet.people import PersonError
-from host_tools.matching.verdict import load_rules
+from host_tools.matching.rules import load_rules
 
 
 def test_encounters_go_when_they_are_too_old_and_do_not_come_back(office, hands):
@@ -59,7 +59,7 @@ def test_a_wearer_sees_what_is_held(office):
     held = office.privacy.held(CLERK, person)
     assert held.person.name == "Nguyễn Văn 1"
     assert held.records == len(meeting(NOON_S, 40)) + 1  # not the one from before the token was theirs
-    assert [(day, exposed) for day, _, exposed in held.days] == [("2020-08-08", True)]
+    assert [(str(found.day), found.exposed, found.rule) for found in held.days] == [("2020-08-08", True, "vn-2020")]
     assert [(each.serial, each.until_s) for each in held.periods] == [(token, None)]
 
 

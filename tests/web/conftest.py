@@ -19,7 +19,7 @@ from web_kit import NOON_S, NoCases, populate
 
 from host_tools.fleet.accounts import Accounts
 from host_tools.fleet.office import Office
-from host_tools.matching.verdict import load_rules
+from host_tools.matching.rules import load_rules
 from host_tools.web.app import build_app
 from host_tools.web.around import Around
 from host_tools.web.cases import CaseList
@@ -80,8 +80,9 @@ def served(office: Office) -> Iterator[Running]:
 
     async def serve() -> None:
         loop = asyncio.get_running_loop()
-        screen = LiveScreen(load_rules(), Around(loop.time))
-        site = Site(office, screen, CaseList(NoCases(), lambda: NOON_S), Pages(), True)
+        rules = load_rules()
+        screen = LiveScreen(rules, Around(loop.time))
+        site = Site(office, screen, CaseList(NoCases(), lambda: NOON_S), Pages(), rules, True)
         config = uvicorn.Config(build_app(site), log_config=None, lifespan="off", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         with listen("127.0.0.1", 0) as listener:

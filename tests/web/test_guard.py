@@ -7,11 +7,12 @@ from starlette.testclient import TestClient
 from web_kit import NOON_S, PASSWORD, NoCases, serial
 
 from host_tools.errors import UserError
-from host_tools.matching.verdict import load_rules
+from host_tools.matching.list_source import ListSource
+from host_tools.matching.rules import load_rules
 from host_tools.storage.database import StorageError
 from host_tools.web.app import build_app
 from host_tools.web.around import Around
-from host_tools.web.cases import CaseList, FileSource
+from host_tools.web.cases import OLD_S, CaseList
 from host_tools.web.guard import LONGEST_BODY
 from host_tools.web.pages import Pages
 from host_tools.web.screen import LiveScreen
@@ -23,8 +24,9 @@ SAME_SITE = {"origin": HERE}
 
 @pytest.fixture
 def site(office):
-    screen = LiveScreen(load_rules(), Around(lambda: 0.0))
-    return Site(office, screen, CaseList(NoCases(), lambda: NOON_S), Pages())
+    rules = load_rules()
+    screen = LiveScreen(rules, Around(lambda: 0.0))
+    return Site(office, screen, CaseList(NoCases(), lambda: NOON_S), Pages(), rules)
 
 
 @pytest.fixture
@@ -165,20 +167,26 @@ def test_health_tells_machines(client, site):
 
 def test_a_list_that_goes_bad_leaves_the_last_good_one(tmp_path):
     path = tmp_path / "list.json"
+    source = ListSource(str(path), None)
     with pytest.raises(UserError):
-        CaseList(FileSource(path), lambda: 0.0)
+        CaseList(source, lambda: 0.0)
     entry = {"daily_key": "00" * 32, "time_start": NOON_S, "time_end": NOON_S, "max": 96}
     path.write_text(json.dumps({"data": [entry]}))
-    cases = CaseList(FileSource(path), lambda: 0.0)
-    assert not cases.renew()
+    now_s = 0.0
+    cases = CaseList(source, lambda: now_s)
     path.write_text("{")
-    assert not cases.renew()
+    now_s = 3600.0
+    cases.renew()
     assert len(cases.cases.cases) == 1
     assert "damaged" in str(cases.status.problem)
+    assert (cases.published_age_s, cases.fetched_age_s, cases.old) == (None, 3600, False)
     path.unlink()
-    assert not cases.renew()
+    now_s = OLD_S
+    cases.renew()
     assert cases.status.problem
-    path.write_text(json.dumps({"data": [entry, entry]}))
-    assert cases.renew()
+    assert cases.old
+    path.write_text(json.dumps({"data": [entry, entry | {"daily_key": "01" * 32}]}))
+    cases.renew()
+    assert not cases.old
     assert len(cases.cases.cases) == 2
     assert cases.status.problem is None

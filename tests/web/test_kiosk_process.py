@@ -8,17 +8,18 @@ from types import SimpleNamespace
 
 import pytest
 from bleak.exc import BleakError
-from web_kit import NOON_S
+from web_kit import NOON_S, list_status
 
 from host_tools import cli
 from host_tools.errors import UserError
 from host_tools.fleet.office import Office
 from host_tools.link.adapter import Adapter
 from host_tools.matching.national_list import NationalList
-from host_tools.matching.verdict import load_rules
+from host_tools.matching.rules import load_rules
+from host_tools.provisioning import key_file, passphrase
+from host_tools.provisioning.token_keys import KioskRoot
 from host_tools.simulation import clock
 from host_tools.web import running
-from host_tools.web.cases import FileStatus
 from host_tools.web.running import KioskProcess, listen
 from host_tools.web.simulated import serve_office
 
@@ -66,7 +67,7 @@ def test_from_the_button_to_the_screen(tmp_path, monkeypatch):
         offices: list[Office] = []
         with listen("127.0.0.1", 0) as listener:
             serving = asyncio.create_task(
-                serve_office(path, 1, tmp_path / "out", listener, frozenset(), offices.append)
+                serve_office(path, 1, tmp_path / "out", load_rules(), listener, frozenset(), offices.append)
             )  # fmt: skip
             verdict = asyncio.create_task(first_verdict(listener.getsockname()[1]))
             await asyncio.wait([serving, verdict], return_when=asyncio.FIRST_COMPLETED)
@@ -102,10 +103,17 @@ class Scanner:
 
 class Lists:
     def __init__(self) -> None:
-        self.cases = NationalList([], [])
+        self.status = list_status()
+        self.away = False
 
     def load(self, now_s: float):
-        return self.cases, FileStatus(0)
+        if self.away:
+            raise UserError("The list cannot be read.")
+        return NationalList([], []), self.status
+
+
+def process_with(office, lists):
+    return KioskProcess(office, Adapter(), lists, KioskRoot(bytes(32)), load_rules(), lambda: NOON_S)
 
 
 @pytest.fixture
@@ -120,7 +128,7 @@ def test_an_adapter_that_was_away_comes_back(small_office, monkeypatch):
     monkeypatch.setattr(Adapter, "scanner", lambda *_: scanner)
 
     async def main():
-        process = KioskProcess(small_office, Adapter(), Lists(), load_rules(), lambda: NOON_S)
+        process = process_with(small_office, Lists())
         reading = asyncio.create_task(process.read_tokens())
         await asyncio.sleep(1)
         assert process.screen.trouble
@@ -140,23 +148,40 @@ def test_an_adapter_that_was_away_comes_back(small_office, monkeypatch):
 
 def test_a_new_list_is_held_against_what_is_stored(small_office, monkeypatch):
     lists = Lists()
-    process = KioskProcess(small_office, Adapter(), lists, load_rules(), lambda: NOON_S)
+    process = process_with(small_office, lists)
     matched = []
     monkeypatch.setattr(
         small_office.results, "rematch", lambda cases, _: matched.append(cases) or SimpleNamespace(tokens=0, alerts=0)
     )
-    first = lists.cases
     process._match_new_list()
+    process._renew_list()
     process._match_new_list()
-    assert matched == [first], "it may have come while the kiosk was off, and is matched once"
-    lists.cases = NationalList([], [])
+    assert len(matched) == 1, "it may have come while the kiosk was off, and is matched once, however often it is read"
+    lists.status = list_status("ab" * 32)
+    process._renew_list()
     process._match_new_list()
-    assert matched == [first, lists.cases]
-    assert process._kiosk._cases is lists.cases
+    assert matched[1:] == [process.cases.cases]
+    used, _, version = process._kiosk._list
+    assert used is process.cases.cases
+    assert version is not None
+    assert version.digest == "ab" * 32
+
+
+def test_a_list_that_cannot_be_renewed_stays_in_use_and_says_so(small_office):
+    lists = Lists()
+    process = process_with(small_office, lists)
+    before = process.cases.cases
+    lists.away = True
+    process._renew_list()
+    assert process.cases.cases is before
+    assert process.cases.status.problem == "The list cannot be read. The list of before stays in use."
+    lists.away = False
+    process._renew_list()
+    assert process.cases.status.problem is None
 
 
 def test_a_list_that_could_not_be_matched_is_matched_later(small_office, monkeypatch):
-    process = KioskProcess(small_office, Adapter(), Lists(), load_rules(), lambda: NOON_S)
+    process = process_with(small_office, Lists())
     runs = []
 
     def rematch(cases, _rules):
@@ -173,19 +198,24 @@ def test_a_list_that_could_not_be_matched_is_matched_later(small_office, monkeyp
     assert len(runs) == 2
 
 
-def test_a_taken_port_is_told(tmp_path, capsys):
+def test_a_taken_port_is_told(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv(passphrase.VARIABLE, "only for the test")
+    keys = tmp_path / "kiosk.key"
+    key_file.save(keys, KioskRoot(bytes(32)), "only for the test")
     small_list = tmp_path / "list.json"
     small_list.write_text('{"data": []}')
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         words = ["kiosk", "--cases", str(small_list), "--database", str(tmp_path / "k.sqlite"), "--port", port]
+        words += ["--keys", str(keys)]
         assert cli.run(cli.build_app(), words) == 2
     assert f"Port {port} of 127.0.0.1 cannot be used" in capsys.readouterr().err
 
 
-def test_hardware_needs_a_list(capsys):
-    assert cli.run(cli.build_app(), ["kiosk"]) == 2
-    assert "--cases" in capsys.readouterr().err
+@pytest.mark.parametrize(("given", "missing"), [([], "--cases"), (["--cases", "list.json"], "--keys")])
+def test_hardware_needs_a_list_and_a_key(given, missing, capsys):
+    assert cli.run(cli.build_app(), ["kiosk", *given]) == 2
+    assert f"name it with {missing}. Nothing was started." in capsys.readouterr().err
 
 
 def test_a_job_that_fails_is_tried_again(monkeypatch):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from web_kit import CODES, NOON_S, result, serial
 
-from host_tools.matching.verdict import load_rules
+from host_tools.matching.rules import load_rules
 from host_tools.simulation import clock
 from host_tools.web.around import BLUEZONE_UUID, COMPANY, HEARD_S, Around, watching
 from host_tools.web.history import SHOWN_DAYS, history_svg

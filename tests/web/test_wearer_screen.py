@@ -82,7 +82,7 @@ def test_exposed_says_when_and_what_to_do(page, kiosk, lang, shot):
     kiosk.call(lambda: kiosk.site.screen.finished(CODES[2], result(2, exposed=True, battery_mv=2500)))
     card = page.locator(".card.exposed")
     expect(card).to_contain_text("F1")
-    expect(card).to_contain_text("08/08/2020, 88")
+    expect(card.locator(".say")).to_contain_text("08/08/2020: gần 88" if lang == "vi" else "08/08/2020: near 88")
     expect(card.locator(".next li")).to_have_count(2)
     expect(card.locator("dd.low")).to_contain_text("▼")
     shot("exposed")
@@ -162,12 +162,16 @@ def test_by_keyboard_alone(page, kiosk):
 def test_a_wearer_sees_and_deletes_what_is_held(page, kiosk, lang, shot):
     office, token = kiosk.site.office, serial(19)
     office.store.store_records(token, [(office.store.next_seq(token), record(NOON_S))], NOON_S)
-    kiosk.call(lambda: kiosk.site.screen.finished(CODES[19], result(19)))
+    kiosk.call(lambda: kiosk.site.screen.finished(CODES[19], result(19, exposed=True)))
     page.locator(".data").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text({"vi": "Bản ghi tiếp xúc: 1", "en": "Contact records: 1"}[lang])
     shot("held")
     assert "Nguyễn Thị" not in page.content()
+    why = dialog.locator(".why").inner_text()
+    assert {"vi": "08/08/2020: gần 88 + xa 38 phút", "en": "08/08/2020: near 88 + far 38 min"}[lang] in why
+    assert {"vi": "trong vòng 2 m, từ 15 phút", "en": "within 2 m for 15 minutes"}[lang] in why
+    assert {"vi": "Danh sách F0: 5f5f5f5f5f5f, ", "en": "National list: 5f5f5f5f5f5f, "}[lang] in why
     dialog.get_by_role("button").first.click()
     expect(dialog.get_by_role("status")).to_be_visible()
     assert office.store.encounters(token) == []

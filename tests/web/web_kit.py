@@ -12,11 +12,15 @@ from host_tools.fleet.office import Office
 from host_tools.fleet.people import Unit
 from host_tools.fleet.periods import periods
 from host_tools.kiosk.service import WearerResult
-from host_tools.link.session import SyncResult, TokenInfo
+from host_tools.link.session import TokenInfo
+from host_tools.link.synchronise import SyncResult
+from host_tools.matching.explanation import ListVersion
+from host_tools.matching.list_source import ListStatus
 from host_tools.matching.national_list import NationalList
-from host_tools.matching.verdict import DayExposure, Verdict, load_rules, vietnam_day
+from host_tools.matching.risk import DayExposure
+from host_tools.matching.rules import load_rules
+from host_tools.matching.verdict import Verdict, vietnam_day
 from host_tools.storage.store import Encounter
-from host_tools.web.cases import FileStatus
 from tracing.records import FLAG_CLOCK_SET, KIND_ENCOUNTER, RECORD_BYTES, pack_record
 from tracing.wire import short_code
 
@@ -34,8 +38,13 @@ UNITS = (
 class NoCases:
     """A source with an empty list."""
 
-    def load(self, now_s: float) -> tuple[NationalList, FileStatus]:
-        return NationalList([], []), FileStatus(3600)
+    def load(self, now_s: float) -> tuple[NationalList, ListStatus]:
+        return NationalList([], []), list_status()
+
+
+def list_status(digest: str = "5f" * 32, problem: str | None = None) -> ListStatus:
+    """Of a signed list, an hour old."""
+    return ListStatus("F0", digest, 7, NOON_S - 3600, NOON_S, 3600, True, problem)
 
 
 def serial(number: int) -> bytes:
@@ -80,7 +89,7 @@ def result(number: int, exposed: bool = False, days: int = 9, battery_mv: int = 
     """What the kiosk would have found on a token."""
     info = TokenInfo(
         serial(number), (1, 2, 3), True, True, battery_mv, 4, NOON_S, 1000, 0, 900, 900, NOON_S - DAY_S, 40_000, 0, 0,
-        30_000,
+        30_000, 145,
     )  # fmt: skip
     encounters = [
         Encounter(bytes([day, index]) * 6, NOON_S - day * DAY_S - index * 600, 880, 20, 40, -50, dbm, False)
@@ -88,6 +97,8 @@ def result(number: int, exposed: bool = False, days: int = 9, battery_mv: int = 
         for index, dbm in enumerate([-60] * (1 + day * 5 % 7) + [-85] * (4 + day * 11 % 17))
     ]
     today = vietnam_day(NOON_S)
-    found = (DayExposure(today - timedelta(days=2), 0, 88, 88, 0),) if exposed else ()
-    verdict = Verdict("exposed" if exposed else "safe", found, (), load_rules().on(today))
-    return WearerResult(info, SyncResult(info, 0, 17, 900), encounters, verdict, NOON_S)
+    rule = load_rules().on(today)
+    found = (DayExposure(today - timedelta(days=2), 0, 88, 0, 38, 88, 0.91, rule),) if exposed else ()
+    verdict = Verdict("exposed" if exposed else "safe", found, (), rule)
+    version = ListVersion.of(list_status())
+    return WearerResult(info, SyncResult(info, 0, 17, 900), encounters, verdict, NOON_S, version)
