@@ -45,7 +45,7 @@ authority: setup ## sign lists of made-up cases and serve them on https://localh
 	@$(BIN)/bluezone authority demo build/authority
 
 test: setup check ## every test, after `make check`
-	@$(BIN)/pytest
+	@$(BIN)/pytest -rs  # names what is not installed, and the tests that were left out for it
 
 check: setup ## ruff and pyright over host, firmware and boards
 	@$(BIN)/ruff check .
