@@ -1,12 +1,14 @@
 """Who gets in, and what every answer says to browsers."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from starlette.testclient import TestClient
-from web_kit import NOON_S, PASSWORD, NoCases, serial
+from web_kit import NOON_S, PASSWORD, NoCases, result, serial
 
 from host_tools.errors import UserError
+from host_tools.fleet.periods import periods
 from host_tools.matching.list_source import ListSource
 from host_tools.matching.rules import load_rules
 from host_tools.storage.database import StorageError
@@ -190,3 +192,31 @@ def test_a_list_that_goes_bad_leaves_the_last_good_one(tmp_path):
     assert not cases.old
     assert len(cases.cases.cases) == 2
     assert cases.status.problem is None
+
+
+@pytest.mark.parametrize(("lang", "words"), [("vi", "trong vòng 2 m, từ 15 phút"), ("en", "within 2 m for 15 minutes")])
+def test_an_officer_sees_why_a_day_counts_and_a_clerk_does_not(client, office, lang, words):
+    told = result(3, exposed=True)
+    with office.database.writing() as connection:
+        (period,) = periods(connection, serial(3))
+        office.results.keep_in(connection, serial(3), period, told.encounters, told.verdict)
+    assert period.person_id
+    path = f"/staff/people/{period.person_id}?lang={lang}"
+    log_in(client, "officer")
+    page = client.get(path).text
+    assert "88 / 126" in page
+    assert words in page
+    log_in(client, "clerk")
+    assert words not in client.get(path).text
+
+
+def test_the_overview_tells_age_and_signature_of_the_list(client, site):
+    log_in(client, "viewer")
+    page = client.get("/staff?lang=en").text
+    assert "✓ valid, version 7" in page
+    assert "60 minutes" in page
+    cases, status = site.cases.newest
+    site.cases.newest = cases, replace(status, signed=False, version=None, published_s=None)
+    page = client.get("/staff?lang=en").text
+    assert "unknown" in page
+    assert "valid" not in page
