@@ -9,8 +9,8 @@ SEED ?= 1
 QUICK ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo authority test check format flash bench bench-heap bench-throughput bench-radio bench-evidence \
-  bench-matching bench-sync battery soak calibration pictures lock clean
+.PHONY: help setup demo kiosk-demo authority test check format flash bench bench-heap bench-throughput bench-radio \
+  bench-fleet bench-kiosk bench-evidence bench-matching bench-sync battery soak calibration pictures kiosk-pictures lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F': *' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -38,11 +38,14 @@ setup: $(STAMP) ## the environment in .venv, with the `bluezone` command in it
 demo: setup ## a morning in an office in virtual time, then everyone at the kiosk; writes build/demo/
 	@$(BIN)/bluezone demo --seed $(SEED)
 
+kiosk-demo: setup ## the kiosk's pages with a simulated office at the kiosk; prints where to look
+	@$(BIN)/bluezone kiosk --radio virtual --seed $(SEED)
+
 authority: setup ## sign lists of made-up cases and serve them on https://localhost:8443/, to try --list-key with
 	@$(BIN)/bluezone authority demo build/authority
 
 test: setup check ## every test, after `make check`
-	@$(BIN)/pytest
+	@$(BIN)/pytest -rs  # names what is not installed, and the tests that were left out for it
 
 check: setup ## ruff and pyright over host, firmware and boards
 	@$(BIN)/ruff check .
@@ -73,6 +76,12 @@ bench-sync: setup ## how long a sync takes on a paced link, beside the link's li
 bench-radio: setup ## how far the radio schedule is from the optimum; fails where a gate is missed (about a minute)
 	@$(BIN)/python -m host_tools.simulation.radio_bench
 
+bench-fleet: setup ## how long the clerk's questions take with 10,000 tokens
+	@$(BIN)/python -m host_tools.fleet.bench
+
+bench-kiosk: setup ## how long wearers wait at the kiosk, and the time of each page with 10,000 tokens
+	@$(BIN)/python -m host_tools.web.bench
+
 bench-evidence: setup ## false alarms and misses of what two logs say together, simulated (about four minutes)
 	@$(BIN)/python -m host_tools.simulation.evidence_bench
 
@@ -92,6 +101,9 @@ calibration: setup ## fit RSSI to distance anew, from tests/vectors/herald-rssi;
 
 pictures: setup ## the light's patterns as pictures, docs/img/light/, from the firmware's table
 	@$(BIN)/python -m host_tools.pictures
+
+kiosk-pictures: setup ## screenshots of the kiosk's pages, docs/img/kiosk/ (needs chromium)
+	@BLUEZONE_SCREENSHOTS=docs/img/kiosk $(BIN)/pytest -n 0 tests/web/test_wearer_screen.py tests/web/test_staff_pages.py
 
 lock: ## write the lock files anew from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from host_tools.fleet.command_kit import DATABASE, Json, Key, Where, actor, opened
 from host_tools.matching.list_options import AllowHttp, AllowUnsigned, Cases, ListCache, ListKey
 from host_tools.provisioning.key_commands import KeyFile, PassphraseFile
 
 if TYPE_CHECKING:
+    from host_tools.matching.rules import Rules
     from host_tools.provisioning.token_keys import KioskRoot
 
-Database = Annotated[Path, typer.Option(help="The kiosk's database; made when missing.")]
-Rules = Annotated[str | None, typer.Option(help="The rules: viet-nam, dp-3t, cwa, or a file like rules.toml.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
+RuleSet = Annotated[str | None, typer.Option(help="The rules: viet-nam, dp-3t, cwa, or a file like rules.toml.")]
+Board = Annotated[str | None, typer.Option(help="The tokens' board, for its RSSI offset.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -41,27 +42,28 @@ def demo(
 def sync(
     cases: Cases,
     keys: KeyFile,
-    database: Database = Path("kiosk.sqlite"),
+    database: Where = DATABASE,
+    key_file: Key = None,
     passphrase_file: PassphraseFile = None,
     seconds: Annotated[float, typer.Option(help="How long to wait for tokens.")] = 60.0,
     list_key: ListKey = None,
     list_cache: ListCache = None,
     allow_http: AllowHttp = False,
     allow_unsigned: AllowUnsigned = False,
-    rules: Rules = None,
-    board: Annotated[str | None, typer.Option(help="The tokens' board, for its RSSI offset.")] = None,
+    rules: RuleSet = None,
+    board: Board = None,
     as_json: Json = False,
 ) -> None:
     """Read every token in sync mode near this PC, over its own Bluetooth adapter, and tell each verdict."""
     from host_tools.matching.list_options import list_source
-    from host_tools.matching.rules import load_rules
-    from host_tools.provisioning.firmware_files import rssi_offset_db
 
     from .serve import serve_here
 
-    judged_by = load_rules(rules).for_board(rssi_offset_db(board) if board else 0.0)
+    judged_by = rules_for(rules, board)
     source = list_source(cases, list_key, list_cache, allow_http=allow_http, allow_unsigned=allow_unsigned)
-    answer = serve_here(source, database, _root(keys, passphrase_file), seconds, quiet=as_json, rules=judged_by)
+    root = kiosk_root(keys, passphrase_file)
+    with opened(database, key_file) as office:
+        answer = serve_here(source, office, root, seconds, quiet=as_json, rules=judged_by)
     if as_json:
         print(json.dumps(answer, ensure_ascii=False))
 
@@ -70,7 +72,8 @@ def release(
     code: Annotated[str, typer.Argument(help="The six letters on the token's label.")],
     out: Annotated[Path, typer.Argument(help="The file to write, for the health authority.")],
     keys: KeyFile,
-    database: Database = Path("kiosk.sqlite"),
+    database: Where = DATABASE,
+    key_file: Key = None,
     passphrase_file: PassphraseFile = None,
     seconds: Annotated[float, typer.Option(help="How long to wait for the token.")] = 60.0,
     as_json: Json = False,
@@ -78,12 +81,31 @@ def release(
     """Release a token's keys and history to the health authority: with the wearer's button and the authority's code."""
     from .release import release_here
 
-    written = release_here(code.upper(), out, database, _root(keys, passphrase_file), seconds)
+    root = kiosk_root(keys, passphrase_file)
+    with opened(database, key_file) as office:
+        written = release_here(code.upper(), out, office, actor(), root, seconds)
     if as_json:
         print(json.dumps(written))
 
 
-def _root(file: Path, passphrase_file: Path | None) -> "KioskRoot":
+def rules_for(chosen: str | None, board: str | None) -> "Rules":
+    """The rules that the options describe.
+
+    Raises:
+        UserError: there is no such set, file or board.
+    """
+    from host_tools.matching.rules import load_rules
+    from host_tools.provisioning.firmware_files import rssi_offset_db
+
+    return load_rules(chosen).for_board(rssi_offset_db(board) if board else 0.0)
+
+
+def kiosk_root(file: Path, passphrase_file: Path | None) -> "KioskRoot":
+    """The root in a kiosk's key file.
+
+    Raises:
+        UserError: it is another file, or cannot be opened.
+    """
     from host_tools.provisioning import key_file
     from host_tools.provisioning.passphrase import passphrase
     from host_tools.provisioning.token_keys import KioskRoot

@@ -11,6 +11,8 @@ from rich.console import Console
 from host_tools.authority import release_bundle
 from host_tools.authority.release_bundle import Release
 from host_tools.errors import UserError
+from host_tools.fleet import audit
+from host_tools.fleet.office import Office
 from host_tools.link.adapter import Adapter, real
 from host_tools.link.bluetooth import FoundToken, connected, tokens_in_sync_mode
 from host_tools.link.errors import SessionRefused
@@ -100,8 +102,13 @@ async def _awake(session: KioskSession, answer: Awaitable[str]) -> str:
 # --- On a terminal ---------------------------------------------------------------------------------------------
 
 
-def release_here(code: str, out: Path, database: Path, root: KioskRoot, patience_s: float) -> dict[str, object]:
+def release_here(
+    code: str, out: Path, office: Office, actor: str, root: KioskRoot, patience_s: float
+) -> dict[str, object]:
     """Release a token near this PC into the file `out`; returns what was done, for machines.
+
+    Args:
+        actor: whom the audit names.
 
     Raises:
         UserError: see `release`; or the file exists or cannot be written.
@@ -111,10 +118,11 @@ def release_here(code: str, out: Path, database: Path, root: KioskRoot, patience
     if out.exists():
         raise UserError(f"{out} exists already and was left as it is. Name another file.")
     console = Console(stderr=True)
-    with Store(database) as store:
-        console.print(f"Waiting for {code}: ask the wearer to press the button until the light answers.")
-        found = asyncio.run(release(real(), code, root, store, time.time, _Prompt(console), patience_s))
+    console.print(f"Waiting for {code}: ask the wearer to press the button until the light answers.")
+    found = asyncio.run(release(real(), code, root, office.store, time.time, _Prompt(console), patience_s))
     release_bundle.write(out, found)
+    with office.database.writing() as connection:
+        audit.note(connection, office.now(), actor, "release", found.serial, encounters=len(found.encounters))
     console.print(f"{len(found.encounters)} encounters and the sealed key are in {out}, for the health authority only.")
     return {"file": str(out), "serial": found.serial.hex(), "encounters": len(found.encounters)}
 

@@ -4,17 +4,16 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from rich.console import Console
 
 from host_tools.errors import UserError
+from host_tools.fleet.office import Office
 from host_tools.link.adapter import real
 from host_tools.matching.explanation import ListVersion, explanation_json
 from host_tools.matching.list_source import ListSource, ListStatus
 from host_tools.matching.rules import Rules
 from host_tools.provisioning.token_keys import KioskRoot
-from host_tools.storage.store import Store
 from tracing.wire import short_code
 
 from .screens import TerminalScreen, verdict_lines
@@ -92,7 +91,7 @@ async def keep_fresh(
 
 
 def serve_here(
-    source: ListSource, database: Path, root: KioskRoot, seconds: float, quiet: bool, rules: Rules
+    source: ListSource, office: Office, root: KioskRoot, seconds: float, quiet: bool, rules: Rules
 ) -> dict[str, object]:
     """Serve tokens for `seconds` by these rules; returns what machines are told: the list at the end and the results.
 
@@ -110,9 +109,12 @@ def serve_here(
         console.print(news, markup=False, highlight=False)
 
     told(status)
-    with Store(database) as store, _Collecting(console) as screen:
-        index = database.with_suffix(".index")
-        kiosk = Kiosk(real(), store, cases, rules, root, time.time, screen, ListVersion.of(status), index)
+    with _Collecting(console) as screen:
+        office.privacy.purge()
+        kiosk = Kiosk(
+            real(), office.store, cases, rules, root, time.time, screen, ListVersion.of(status), office.index,
+            office.desk,
+        )  # fmt: skip
 
         async def serve() -> None:
             fresh = asyncio.create_task(keep_fresh(kiosk, source, time.time, told, screen.away))

@@ -25,7 +25,7 @@ from host_tools.matching.rules import Rules
 from host_tools.matching.verdict import Verdict, infectious_periods, judge
 from host_tools.provisioning.token_keys import KioskRoot
 from host_tools.storage.store import Encounter, Store
-from tracing.kiosk_messages import VERDICT_EXPOSED, VERDICT_SAFE
+from tracing.kiosk_messages import VERDICT_CLERK, VERDICT_EXPOSED, VERDICT_SAFE
 
 from .stored_logs import StoredResult, newly_exposed
 
@@ -69,6 +69,41 @@ class Screen(Protocol):
         """Something went wrong; `again`: the kiosk tries once more by itself."""
 
 
+class Desk(Protocol):
+    """What the ledger says about the tokens that come (host_tools.fleet.desk)."""
+
+    def check_clock(self, now_s: float) -> None:
+        """Raises UserError when the kiosk's clock cannot be right: it would put a false one into the token."""
+
+    def encounters(self, serial: bytes, now_s: int) -> list[Encounter]:
+        """What the wearer may be judged by. Raises TurnedAway when the token is not for who holds it."""
+        ...
+
+    def told(self, serial: bytes, encounters: list[Encounter], verdict: Verdict, now_s: int) -> None:
+        """The wearer has been told the verdict."""
+
+
+class TurnedAway(UserError):
+    """The token is not for whoever holds it: the wearer is sent to the clerk, and told nothing else."""
+
+
+class OpenDesk:
+    """A desk without a ledger: every token is its wearer's."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def check_clock(self, now_s: float) -> None:
+        """Any time will do."""
+
+    def encounters(self, serial: bytes, now_s: int) -> list[Encounter]:
+        """All that is stored."""
+        return self._store.encounters(serial)
+
+    def told(self, serial: bytes, encounters: list[Encounter], verdict: Verdict, now_s: int) -> None:
+        """Nothing is kept of it."""
+
+
 def assess(encounters: list[Encounter], cases: NationalList, finder: CaseFinder, rules: Rules) -> Verdict:
     """The verdict on a wearer's encounters.
 
@@ -92,6 +127,7 @@ class Kiosk:
         screen: shows what happens.
         list_version: which list `cases` is, for the explanations.
         index: folder of the slot index for long lists; None: always hashlib.
+        desk: the ledger; by default there is none.
     """
 
     def __init__(
@@ -105,6 +141,7 @@ class Kiosk:
         screen: Screen,
         list_version: ListVersion | None = None,
         index: Path | None = None,
+        desk: Desk | None = None,
     ) -> None:
         self._adapter = adapter
         self._store = store
@@ -113,6 +150,7 @@ class Kiosk:
         self._root = root
         self._now = now
         self._screen = screen
+        self._desk = desk or OpenDesk(store)
         self.use_list(cases, list_version)
         self._stored_matched: NationalList | None = None  # the list that all stored logs have been held against
         self._serving: dict[str, asyncio.Task] = {}  # by address
@@ -187,6 +225,7 @@ class Kiosk:
     async def _one(self, token: FoundToken) -> None:
         code = token.short_code
         self._screen.found(code)
+        self._desk.check_clock(self._now())
         async with self._connection(token) as transport:
             session = KioskSession(transport, self._root, code)
             begun: list[int] = []
@@ -197,10 +236,19 @@ class Kiosk:
                 self._screen.progress(code, next_seq - begun[0], max(info.next_seq - begun[0], 0))
 
             result = await synchronise(session, self._store, self._now, progress)
-            encounters = self._store.encounters(result.info.serial)
+            serial = result.info.serial
+            try:
+                encounters = self._desk.encounters(serial, int(self._now()))
+            except TurnedAway as error:
+                await session.show_verdict(VERDICT_CLERK)
+                with contextlib.suppress(SessionError):
+                    await session.bye()
+                self._screen.failed(code, str(error), False)
+                return
             cases, finder, version = self._list
             verdict = assess(encounters, cases, finder, self._rules)
             await session.show_verdict(VERDICT_EXPOSED if verdict.kind == "exposed" else VERDICT_SAFE)
+            self._desk.told(serial, encounters, verdict, int(self._now()))
             with contextlib.suppress(SessionError):
                 await session.bye()  # everything is stored: a link that is lost now costs nothing
         now_s = int(self._now())

@@ -71,7 +71,7 @@ def explain(verdict: Verdict, version: ListVersion | None) -> Explanation:
     """
     told = (*verdict.days, *verdict.met)
     days = tuple(_day_words(day) for day in told)
-    rules = tuple(_rule_words(rule) for rule in _each_once(day.rule for day in told) or (verdict.rule,))
+    rules = tuple(rule_words(rule) for rule in _each_once(day.rule for day in told) or (verdict.rule,))
     listed = _list_words(version) if version else None
     said = (_verdict_words(verdict), *days, *rules, *([listed] if listed else []))
     return Explanation(tuple(vi for vi, _ in said), tuple(en for _, en in said), days, rules, listed)
@@ -132,7 +132,8 @@ def bands_words(day: DayExposure) -> tuple[str, str]:
     return f"{vi} phút", f"{en} min"
 
 
-def _rule_words(rule: Rule) -> tuple[str, str]:
+def rule_words(rule: Rule) -> tuple[str, str]:
+    """The rule in Vietnamese and English."""
     return (
         f"Quy định: {rule.title_vi} ({rule.id}, bản {rule.version}, từ {rule.since:%d/%m/%Y}).",
         f"Rule: {rule.title_en} ({rule.id}, version {rule.version}, from {rule.since:%d/%m/%Y}).",

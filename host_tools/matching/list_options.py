@@ -43,7 +43,7 @@ def list_source(
 
     public_key = load_public_key(key) if key else None
     if cache is None and (public_key or is_address(cases)):
-        cache = _usual_cache()
+        cache = user_cache() / "lists"
     required = False if allow_unsigned else None
     return ListSource(cases, cache, checked_kind(kind), public_key, required, allow_http)
 
@@ -61,5 +61,6 @@ def checked_kind(kind: str) -> str:
     return kind
 
 
-def _usual_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bluezone" / "lists"
+def user_cache() -> Path:
+    """Where this user's programs keep what can be made anew."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bluezone"

@@ -6,6 +6,7 @@ than the moment until which the first of them sleeps. So a run depends on its se
 
 import asyncio
 import selectors
+import time
 from typing import Protocol
 
 STUCK_AFTER_S = 30.0  # of real time: a board that computes for so long without a word will never answer
@@ -52,6 +53,10 @@ class _Selector(selectors.DefaultSelector):
             target_us = timer_us if target_us is None else min(target_us, timer_us)
         if target_us is None:
             return super().select(0.05)  # only the outside world (a thread, a pipe) can go on
+        early_s = target_us / 1_000_000 - loop.wall_s()
+        if early_s > 0 and (ready := super().select(early_s)):
+            loop.now_us = max(loop.now_us, min(round(loop.wall_s() * 1_000_000), target_us))
+            return ready
         loop.now_us = max(loop.now_us, target_us)
         for board in loop.boards:
             if board.until_ms is not None and board.until_ms * 1000 <= loop.now_us:
@@ -68,6 +73,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         now_us: the time.
     """
 
+    _pace_from_s: float | None = None  # of the clock on the wall, when this one stood at 0
+
     def __init__(self) -> None:
         selector = _Selector()
         selector.loop = self
@@ -77,6 +84,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self.now_us / 1_000_000
+
+    def keep_pace(self) -> None:
+        """From now on time passes no faster than on the wall: for somebody who watches."""
+        self._pace_from_s = time.monotonic() - self.time()
+
+    def wall_s(self) -> float:
+        """How far this clock may have come by now."""
+        return float("inf") if self._pace_from_s is None else time.monotonic() - self._pace_from_s
 
     @property
     def now_ms(self) -> int:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from host_tools.errors import UserError
 from tracing import records as formats
 
-SCHEMA_VERSION = 1
+from .migrate import WrongDatabase, migrate
 
 metadata = sa.MetaData()
 schema_table = sa.Table("schema", metadata, sa.Column("version", sa.Integer, nullable=False))
@@ -29,6 +29,7 @@ token_table = sa.Table(
     sa.Column("last_sync_s", sa.BigInteger),
     sa.Column("damaged", sa.Integer),
     sa.Column("dropped", sa.Integer),
+    sa.Column("kept_from_seq", sa.BigInteger, nullable=False, server_default="0"),
 )
 record_table = sa.Table(
     "record",
@@ -46,8 +47,8 @@ record_table = sa.Table(
     sa.Column("sightings", sa.Integer, nullable=False),
     sa.Column("rssi_max_dbm", sa.Integer, nullable=False),
     sa.Column("rssi_mean_dbm", sa.Integer, nullable=False),
-    sa.Column("bluezone_id", sa.LargeBinary(12), nullable=False),
-    sa.Column("received_s", sa.BigInteger, nullable=False),
+    sa.Column("bluezone_id", sa.LargeBinary(12), nullable=False, index=True),
+    sa.Column("received_s", sa.BigInteger, nullable=False, index=True),
 )
 sync_table = sa.Table(
     "sync",
@@ -70,15 +71,27 @@ clock_table = sa.Table(
 )
 
 
-# What to do, by SQLite's name of the failure.
+# What to do, by SQLite's name of the failure or the first letters of PostgreSQL's SQLSTATE.
+_BUSY = "Another program is writing to it: wait until it has finished, then try again."
+_ROOM = "Make room on the disk, then try again."
+_AWAY = "Start the database's server, or mend the network to it; the kiosk goes on by itself when it is back."
 _ADVICE = {
-    "SQLITE_BUSY": "Another program is writing to it: wait until it has finished, then try again.",
-    "SQLITE_FULL": "Make room on the disk, then try again.",
+    "SQLITE_BUSY": _BUSY,
+    "SQLITE_FULL": _ROOM,
     "SQLITE_NOTADB": "The file is no database: name another one.",
     "SQLITE_CORRUPT": "The file is damaged: put it aside for the technician and begin a new one.",
     "SQLITE_READONLY": "Allow this user to write to the file and its folder, then try again.",
+    "55P03": _BUSY,
+    "53100": _ROOM,
+    "57P": _AWAY,
+    "08": _AWAY,
+    "28": "Correct the user's name or password in its address, then try again.",
+    "3D": "Create the database on its server, or correct its name in the address, then try again.",
 }
 _GENERAL_ADVICE = "Check the disk and the file, then try again."
+
+_WRITERS = 0x4D53  # PostgreSQL's name of the lock that writers take; any number that is always the same
+_PATIENCE_S = 10
 
 
 class StorageError(UserError):
@@ -97,28 +110,36 @@ class Database:
 
     def __init__(self, place: str) -> None:
         self._place = place
-        url = place if "://" in place else sa.URL.create("sqlite", database=place)
         try:
-            self._engine = sa.create_engine(url)
+            url = _url(place)
+            self._place = place if "://" not in place else url.render_as_string(hide_password=True)
+            self._engine = sa.create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite")
         except (ArgumentError, ImportError) as error:
             raise StorageError(
-                f"The database {place} cannot be used: {error}. Nothing was changed. Correct its address, or install "
-                "the driver that it names."
+                f"The database {self._place} cannot be used: {error}. Nothing was changed. Correct its address, or "
+                "install the driver that it names."
             ) from error
         self._writer = self._engine.execution_options(writes=True)
-        sqlite = self._engine.dialect.name == "sqlite"
-        if sqlite:
-            _make_private(self._engine.url.database)
+        self.sqlite_file = url.database if self.is_sqlite else None
+        if self.is_sqlite:
+            _make_private(self.sqlite_file)
             sqlalchemy.event.listen(self._engine, "connect", _prepare_sqlite)
             sqlalchemy.event.listen(self._engine, "begin", _begin_sqlite)
+        else:
+            sqlalchemy.event.listen(self._engine, "begin", _begin_postgresql)
         try:
             with self.writing() as connection:
-                self._make_or_check(connection)
-            if sqlite:
+                self._migrate(connection)
+            if self.is_sqlite:
                 self._write_ahead()
         except StorageError:
             self.close()
             raise
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether it is a file of SQLite (or in memory), else a server of PostgreSQL."""
+        return self._engine.dialect.name == "sqlite"
 
     def close(self) -> None:
         """Let go of it."""
@@ -150,30 +171,16 @@ class Database:
             yield
         except (DBAPIError, sqlite3.Error) as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
-            # Extended names, such as SQLITE_READONLY_DIRECTORY, begin with the plain one.
-            name = "_".join(getattr(cause, "sqlite_errorname", "").split("_")[:2])
             raise StorageError(
                 f"The database {self._place} cannot be used: {cause}. Nothing of this step was stored; what was there "
-                "before is untouched, and the token keeps its log until it is stored. "
-                + _ADVICE.get(name, _GENERAL_ADVICE)
+                f"before is untouched, and the token keeps its log until it is stored. {_advice(cause)}"
             ) from error
 
-    def _make_or_check(self, connection: sa.Connection) -> None:
-        tables = sa.inspect(connection).get_table_names()
-        if not tables:
-            metadata.create_all(connection, checkfirst=False)
-            connection.execute(schema_table.insert().values(version=SCHEMA_VERSION))
-            return
-        if schema_table.name not in tables:
-            raise StorageError(
-                f"The database {self._place} belongs to another program. Nothing was changed. Name another one."
-            )
-        version = connection.scalar(sa.select(schema_table.c.version))
-        if version != SCHEMA_VERSION:
-            raise StorageError(
-                f"The database {self._place} has version {version}; this kiosk knows version {SCHEMA_VERSION}. "
-                "Nothing was changed. Update the kiosk's software."
-            )
+    def _migrate(self, connection: sa.Connection) -> None:
+        try:
+            migrate(connection)
+        except WrongDatabase as error:
+            raise StorageError(f"The database {self._place} {error}") from None
 
     def _write_ahead(self) -> None:
         # Readers and the writer then do not wait for each other. The file remembers it. Only who is alone can change
@@ -193,6 +200,24 @@ def _make_private(file: str | None) -> None:
             os.close(os.open(file, os.O_CREAT | os.O_EXCL, 0o600))
 
 
+def _url(place: str) -> sa.URL:
+    if "://" not in place:
+        return sa.URL.create("sqlite", database=place)
+    url = sa.make_url(place)
+    # The names by which servers are known, with the driver that comes with the kiosk.
+    return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgres", "postgresql") else url
+
+
+def _advice(cause: BaseException | None) -> str:
+    # Extended names, such as SQLITE_READONLY_DIRECTORY, begin with the plain one.
+    name = "_".join(getattr(cause, "sqlite_errorname", "").split("_")[:2])
+    state = getattr(cause, "sqlstate", "") or ""
+    if not name and not state:
+        return _AWAY  # the server did not even answer
+    known = (_ADVICE[part] for part in (name, state, state[:3], state[:2]) if part in _ADVICE)
+    return next(known, _GENERAL_ADVICE)
+
+
 def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # transactions begin where `_begin_sqlite` says, for reading and schema too
     cursor = connection.cursor()
@@ -205,3 +230,12 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     # A writer waits for its turn before it looks: what it finds is still true when it writes.
     writes = connection.get_execution_options().get("writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _begin_postgresql(connection: sa.Connection) -> None:
+    # As with SQLite: one writer at a time, and readers see one state.
+    if connection.get_execution_options().get("writes"):
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(_PATIENCE_S * 1000)}")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS})")
+    else:
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

@@ -81,20 +81,25 @@ class Store:
     """The database.
 
     Args:
-        place: a file, or an SQLAlchemy URL.
+        place: a file, an SQLAlchemy URL, or a database that is open.
 
     Raises:
         StorageError: it cannot be opened, is no database of ours, or of a newer version.
     """
 
-    def __init__(self, place: Path | str) -> None:
-        self._database = Database(str(place))
+    def __init__(self, place: Path | str | Database) -> None:
+        self._database = place if isinstance(place, Database) else Database(str(place))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
         self.close()
+
+    @property
+    def database(self) -> Database:
+        """Where it all lies."""
+        return self._database
 
     def close(self) -> None:
         """Let go of the database."""
@@ -103,11 +108,16 @@ class Store:
     # --- What a sync needs; see link.synchronise.RecordStorage -------------------------------------------------------
 
     def next_seq(self, serial: bytes) -> int:
-        """One more than the highest sequence number stored of this token; 0 when there is none."""
+        """One more than the highest sequence number ever stored of this token; 0 when there is none."""
+        key = serial.hex()
         with self._database.reading() as connection:
-            query = sa.select(sa.func.max(record_table.c.seq)).where(record_table.c.serial == serial.hex())
-            highest = connection.scalar(query)
-        return 0 if highest is None else highest + 1
+            highest = connection.scalar(sa.select(sa.func.max(record_table.c.seq)).where(record_table.c.serial == key))
+            kept_from = self._kept_from(connection, serial)
+        return max(0 if highest is None else highest + 1, kept_from)
+
+    def _kept_from(self, connection: sa.Connection, serial: bytes) -> int:
+        query = sa.select(token_table.c.kept_from_seq).where(token_table.c.serial == serial.hex())
+        return connection.scalar(query) or 0
 
     def store_records(self, serial: bytes, records: list[tuple[int, bytes]], received_s: int) -> int:
         """Store records in one transaction: all or none.
@@ -131,8 +141,11 @@ class Store:
             )
             known: dict[int, bytes] = dict(connection.execute(query).all())
             new = []
+            kept_from = self._kept_from(connection, serial)
             for seq, row in zip(numbers, rows, strict=True):
                 raw = row["raw"]
+                if seq < kept_from and seq not in known:
+                    continue  # it was here, and has been deleted: a token may send it again
                 if seq not in known:
                     known[seq] = raw
                     new.append(row)
@@ -200,24 +213,26 @@ class Store:
         with self._database.reading() as connection:
             return [Token(bytes.fromhex(serial), *rest) for serial, *rest in connection.execute(query)]
 
+    def latest_sync_s(self) -> int:
+        """When any kiosk of this database last finished a sync, Unix s; 0: never."""
+        with self._database.reading() as connection:
+            return connection.scalar(sa.select(sa.func.max(token_table.c.last_sync_s))) or 0
+
     def encounters(self, serial: bytes, since_s: int | None = None) -> list[Encounter]:
         """A token's encounters with known time, in the order of the log; from `since_s` (Unix s) on, if given."""
         c = record_table.c
-        query = (
-            sa.select(
-                c.bluezone_id,
-                c.start_s,
-                c.duration_s,
-                c.windows,
-                c.sightings,
-                c.rssi_max_dbm,
-                c.rssi_mean_dbm,
-                c.connected,
-            )
-            .where(c.serial == serial.hex(), c.kind == formats.KIND_ENCOUNTER, c.clock_set)
-            .order_by(c.seq)
-        )
+        which = c.serial == serial.hex()
         if since_s is not None:
-            query = query.where(c.start_s + c.duration_s >= since_s)
+            which = sa.and_(which, c.start_s + c.duration_s >= since_s)
         with self._database.reading() as connection:
-            return [Encounter(*row) for row in connection.execute(query)]
+            return read_encounters(connection, which)
+
+
+def read_encounters(connection: sa.Connection, which: sa.ColumnElement[bool]) -> list[Encounter]:
+    """The encounters with known time among the records that `which` names, in the order of the log."""
+    c = record_table.c
+    fields = (
+        c.bluezone_id, c.start_s, c.duration_s, c.windows, c.sightings, c.rssi_max_dbm, c.rssi_mean_dbm, c.connected
+    )  # fmt: skip
+    query = sa.select(*fields).where(which, c.kind == formats.KIND_ENCOUNTER, c.clock_set).order_by(c.serial, c.seq)
+    return [Encounter(*row) for row in connection.execute(query)]

@@ -16,7 +16,7 @@ from tracing.records import FLAG_CLOCK_SET, KIND_ENCOUNTER, RECORD_BYTES, pack_r
 SERIAL = b"\x01\x02\x03\x04\x05\x06\x07\x08"
 BATCH = 50
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["pytest", "host_tools.storage.store"])
+PROCESSES.set_forkserver_preload(["pytest", "host_tools.storage.store", "alembic.command", "alembic.config"])
 
 
 def record(seq):

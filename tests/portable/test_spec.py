@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import json
 import re
+import shlex
 import struct
 import zlib
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from host_tools import cli
 from host_tools.authority import demo_lists, release_bundle
 from host_tools.authority.release_bundle import Release
 from host_tools.authority.signing import PASSPHRASE_VARIABLE
+from host_tools.fleet.office import Office
 from host_tools.kiosk import demo_view, serve
 from host_tools.kiosk import release as kiosk_release
 from host_tools.kiosk.service import WearerResult
@@ -361,7 +363,7 @@ def test_only_known_kinds_of_blocks():
     known = {"spec", "session", "console", "json", "text"}
     assert {block.kind for block in BLOCKS} == known
     files = {"data_trace.txt", "other_trace.txt", "national_list.json", "national_list.json.sig"}
-    files |= {"authority.pub.pem", "version.json"}
+    files |= {"authority.pub.pem", "staff.csv", "version.json"}
     commands = ("sync", "release", "f2", "flash", "demo", "ingest", "match-stored", "match-nation")
     answers = {f"bluezone {command} --json" for command in commands}
     assert {block.name for block in BLOCKS} == files | answers | {""}
@@ -629,10 +631,12 @@ def example_files(tmp_path, monkeypatch):
         "national_list.json",
         "national_list.json.sig",
         "authority.pub.pem",
+        "staff.csv",
     ):
-        (tmp_path / name).write_text(block(name))
+        (tmp_path / name).write_text(block(name), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(PASSPHRASE_VARIABLE, "only for the example")
+    monkeypatch.delenv("BLUEZONE_KEY_FILE", raising=False)
 
 
 @pytest.fixture
@@ -697,7 +701,9 @@ def same_but_for_more(shown: Any, actual: Any) -> bool:
     if isinstance(shown, list) and "…" in shown:
         at = shown.index("…")
         after = len(shown) - at - 1
-        return shown[:at] == actual[:at] and shown[at + 1 :] == actual[len(actual) - after :]
+        shown, actual = shown[:at] + shown[at + 1 :], actual[:at] + actual[len(actual) - after :]
+    if isinstance(shown, list):
+        return len(shown) == len(actual) and all(map(same_but_for_more, shown, actual))
     return shown == actual
 
 
@@ -705,30 +711,37 @@ def same_but_for_more(shown: Any, actual: Any) -> bool:
 def test_command(console, example_files, request):
     if "authority.key" in console.text:
         request.getfixturevalue("example_release")
-    for command in re.split(r"^\$ bluezone ", console.text, flags=re.MULTILINE)[1:]:
-        prompt, _, expected = command.partition("\n")
+    for words, expected in prompts(console):
         with contextlib.redirect_stdout(StringIO()) as out, contextlib.redirect_stderr(StringIO()):
-            status = cli.run(cli.build_app(), prompt.split())
+            status = cli.run(cli.build_app(), words)
         shown = json.loads(expected)
-        assert same_but_for_more(shown, json.loads(out.getvalue()))
+        assert same_but_for_more(shown, json.loads(out.getvalue())), words
         assert status == (2 if "error" in shown else 0)
 
 
+def prompts(console: Block) -> list[tuple[list[str], str]]:
+    """Each command line in a block, which come one after the other, with its answer."""
+    pieces = re.split(r"^\$ bluezone (.*)\n", console.text, flags=re.MULTILINE)
+    assert pieces[0] == ""
+    return [(shlex.split(line), answer) for line, answer in zip(pieces[1::2], pieces[2::2], strict=True)]
+
+
 def test_every_command_has_an_example():
-    prompts = re.findall(r"^\$ bluezone (.*)", "".join(block.text for block in CONSOLES), re.MULTILINE)
-    prompts += [block.name.removeprefix("bluezone ") for block in BLOCKS if block.name.startswith("bluezone")]
-    shown = {re.match(r"(?:(?:authority|key) )?[\w-]+", prompt) for prompt in prompts}
-    assert {match[0] for match in shown if match} == set(cli_commands(cli.build_app()))
+    shown = [" ".join(words) + " " for console in CONSOLES for words, _ in prompts(console)]
+    shown += [block.name.removeprefix("bluezone ") for block in BLOCKS if block.name.startswith("bluezone")]
+    commands = cli_commands(cli.build_app())
+    assert [command for command in commands if not any(line.startswith(f"{command} ") for line in shown)] == []
+    assert [line for line in shown if not any(line.startswith(f"{command} ") for command in commands)] == []
 
 
-def cli_commands(app: typer.Typer, before: str = "") -> list[str]:
-    names = [
-        before + (command.name or getattr(command.callback, "__name__", "")) for command in app.registered_commands
-    ]
-    for group in app.registered_groups:
-        assert group.typer_instance
-        names += cli_commands(group.typer_instance, f"{before}{group.name} ")
-    return names
+def cli_commands(app: typer.Typer, group: str = "") -> list[str]:
+    """Names of all commands, those of a group behind its name."""
+    names = [command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands]
+    found = [f"{group}{name}" for name in names]
+    for inner in app.registered_groups:
+        assert inner.typer_instance
+        found += cli_commands(inner.typer_instance, f"{group}{inner.name} ")
+    return found
 
 
 class ExampleBoard:
@@ -874,7 +887,8 @@ def test_answer_of_release(tmp_path, monkeypatch):
     monkeypatch.setattr(kiosk_release, "release", released)
     monkeypatch.setattr(kiosk_release, "real", object)
     monkeypatch.chdir(tmp_path)
-    answer = kiosk_release.release_here("3J2824", Path(shown["file"]), Path("db.sqlite"), KioskRoot(bytes(32)), 1.0)
+    with Office("kiosk.sqlite") as office:
+        answer = kiosk_release.release_here("3J2824", Path(shown["file"]), office, "test", KioskRoot(bytes(32)), 1.0)
     assert answer == {**shown, "encounters": 0}
     fields = json.loads(Path(shown["file"]).read_text())
     (table,) = re.findall(r"^### Release\n(?:.*\n)*?((?:\|.*\n)+)", TEXT, re.MULTILINE)

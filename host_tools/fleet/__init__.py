@@ -1,0 +1,1 @@
+"""Whose token it is: persons, units, the ledger of tokens, its audit, results, alerts and accounts."""

@@ -1,0 +1,63 @@
+"""What the fleet's commands share: options, the open office, and answers in words or JSON."""
+
+import getpass
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from host_tools.fleet.office import Office
+
+Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
+Where = Annotated[str, typer.Option("--database", help="The kiosk's database: a file, or the URL of a PostgreSQL one.")]
+Key = Annotated[
+    Path | None, typer.Option("--key-file", help="The key of the names; by default <database>.key beside a file.")
+]
+TokenName = Annotated[str, typer.Argument(help="The six letters on its label, or its serial in hex.")]
+Staff = Annotated[str, typer.Argument(help="A staff number.")]
+DATABASE = "kiosk.sqlite"
+
+
+@contextmanager
+def opened(database: str, key_file: Path | None) -> Iterator["Office"]:
+    """The fleet for one command."""
+    from host_tools.fleet.office import Office
+
+    with Office(database, key_file) as office:
+        yield office
+
+
+def actor() -> str:
+    """Whom the audit names: who works on this machine has the key, and needs no account."""
+    return f"console:{getpass.getuser()}"
+
+
+def say(as_json: bool, answer: dict[str, Any], sentence: str) -> None:
+    """Print the answer."""
+    print(json.dumps(answer, ensure_ascii=False) if as_json else sentence)
+
+
+def person_of(office: "Office", staff: str) -> int:
+    """The number of the person with a staff number.
+
+    Raises:
+        PersonError: there is none.
+    """
+    from host_tools.fleet.people import PersonError
+
+    person = office.people.find(staff)
+    if person is None:
+        raise PersonError(f"There is nobody with staff number {staff!r}. Nothing was changed. Import the person first.")
+    return person
+
+
+def moment(unix_s: int) -> str:
+    """A time as people in Viet Nam read it."""
+    from host_tools.matching.verdict import VIETNAM_TIME
+
+    return f"{datetime.fromtimestamp(unix_s, VIETNAM_TIME):%Y-%m-%d %H:%M}"

@@ -1,0 +1,100 @@
+"""The kiosk's questions to the ledger while a wearer stands before it."""
+
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from host_tools.errors import UserError
+from host_tools.kiosk.service import TurnedAway
+from host_tools.matching.verdict import Verdict
+from host_tools.storage.database import Database, record_table
+from host_tools.storage.store import Encounter, Store, read_encounters
+from tracing import wire
+
+from . import alerts, audit
+from .ledger import Ledger
+from .periods import Period, periods, records_of
+from .privacy import Privacy
+from .results import Results
+from .tables import assignment_table
+
+_CLOCKS_DIFFER_S = 120  # two kiosks' clocks may
+
+
+class ClockWrong(UserError):
+    """The kiosk's clock cannot be right: no token's clock is set by it."""
+
+
+_REASONS = {
+    "lost": "is reported lost",
+    "revoked": "has been revoked",
+    "returned": "has been returned and not been wiped",
+}
+
+
+class FleetDesk:
+    """What service.Kiosk asks; see service.Desk."""
+
+    def __init__(self, database: Database, ledger: Ledger, results: Results, privacy: Privacy) -> None:
+        self._database = database
+        self._store = Store(database)
+        self._ledger = ledger
+        self._results = results
+        self._privacy = privacy
+
+    def check_clock(self, now_s: float) -> None:
+        """Before a token's clock is set.
+
+        Raises:
+            ClockWrong: time has gone backwards since the last sync.
+        """
+        latest_s = self._store.latest_sync_s()
+        if now_s < latest_s - _CLOCKS_DIFFER_S:
+            raise ClockWrong(
+                f"This kiosk's clock says {_moment(now_s)}, but the last sync was at {_moment(latest_s)} (UTC). "
+                "Nothing was read, and no token's clock was set. Set the kiosk's clock, then try again."
+            )
+
+    def encounters(self, serial: bytes, now_s: int) -> list[Encounter]:
+        """What the one who holds the token may be judged by: their own encounters.
+
+        Raises:
+            TurnedAway: the token is lost, revoked, or another's.
+        """
+        with self._database.writing() as connection:
+            standing = self._ledger.standing_in(connection, serial)
+            reason = _REASONS.get(standing.state)
+            if reason is not None:
+                audit.note(connection, now_s, "kiosk", "turn away", serial, state=standing.state)
+            period = self._period(periods(connection, serial))
+            which = self._nobodys(connection, serial) if period is None else records_of(connection, period)
+            encounters = read_encounters(connection, which)
+        if reason is not None:
+            raise TurnedAway(
+                f"Token {wire.short_code(serial)} {reason}. Its log is stored; nothing was shown. Bring it to the "
+                "clerk."
+            )
+        return encounters
+
+    def told(self, serial: bytes, encounters: list[Encounter], verdict: Verdict, now_s: int) -> None:
+        """The wearer has seen the verdict."""
+        with self._database.writing() as connection:
+            period = self._period(periods(connection, serial))
+            self._results.keep_in(connection, serial, period, encounters, verdict)
+            if period is not None:
+                days = {day.day for day in verdict.days}
+                alerts.make_in(connection, period, days, now_s, alerts.TOLD)
+        self._privacy.purge_after_verdict(serial)
+
+    def _nobodys(self, connection: sa.Connection, serial: bytes) -> sa.ColumnElement[bool]:
+        # What an earlier wearer's log held is not for whoever holds the token now.
+        a, r = assignment_table.c, record_table.c
+        last_s = connection.scalar(sa.select(sa.func.max(a.until_s)).where(a.serial == serial.hex())) or 0
+        return sa.and_(r.serial == serial.hex(), r.start_s >= last_s)
+
+    def _period(self, own: list[Period]) -> Period | None:
+        return next((period for period in own if period.until_s is None), None)
+
+
+def _moment(unix_s: float) -> str:
+    return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%d %H:%M}"

@@ -1,0 +1,150 @@
+"""The fleet as a list, a page at a time, and each unit's share of tokens that have synced."""
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from host_tools.storage.database import Database, token_table
+
+from . import alerts, audit
+from .clock import Clock
+from .ledger import DEEDS, State
+from .people import Unit, staff_key
+from .tables import alert_table, assignment_table, person_table, state_table, unit_table
+from .vault import Vault
+
+PAGE = 50
+RECENT_S = 7 * 86400  # what units are asked for: synced within the last 7 days
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A token in the list. `name` and `staff_number` are empty when nobody has it; `alerts` are open ones."""
+
+    serial: bytes
+    short_code: str
+    state: State
+    since_s: int
+    person_id: int | None
+    name: str
+    staff_number: str
+    unit: Unit | None
+    battery_mv: int | None
+    last_sync_s: int | None
+    alerts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some rows of `total`, from `offset` on."""
+
+    rows: list[Row]
+    total: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Of one unit: tokens with its people, and how many of them have synced within the last 7 days."""
+
+    unit: Unit
+    tokens: int
+    recent: int
+
+    @property
+    def percent(self) -> int:
+        return 100 * self.recent // self.tokens if self.tokens else 0
+
+
+class Listing:
+    """Lists for clerks; that somebody looked is in the audit."""
+
+    def __init__(self, database: Database, vault: Vault, now: Clock) -> None:
+        self._database = database
+        self._vault = vault
+        self._now = now
+
+    def page(
+        self,
+        actor: str,
+        search: str = "",
+        state: State | None = None,
+        unit_id: int | None = None,
+        offset: int = 0,
+        limit: int = PAGE,
+    ) -> Page:
+        """Tokens in the order of their short codes.
+
+        Args:
+            search: the beginning of a short code or serial, or a whole staff number. Names are sealed and not searched.
+        """
+        t, s, a, p, u = token_table.c, state_table.c, assignment_table.c, person_table.c, unit_table.c
+        holds = sa.and_(a.serial == t.serial, a.until_s.is_(None))
+        where: list[sa.ColumnElement[bool]] = []
+        if wanted := search.strip():
+            where.append(
+                sa.or_(
+                    t.short_code.startswith(wanted.upper(), autoescape=True),
+                    t.serial.startswith(wanted.lower(), autoescape=True),
+                    p.staff_mac == staff_key(self._vault, wanted),
+                )
+            )
+        if state is not None:
+            where.append(sa.or_(s.state == state, s.state.is_(None)) if state == "new" else s.state == state)
+        if unit_id is not None:
+            where.append(p.unit_id == unit_id)
+        joined = token_table.outerjoin(state_table).outerjoin(assignment_table, holds).outerjoin(person_table)
+        count = sa.select(sa.func.count()).select_from(joined).where(*where)
+        open_alerts = (
+            sa.select(sa.func.count())
+            .where(alert_table.c.assignment_id == a.id, alert_table.c.state.in_(alerts.OPEN))
+            .scalar_subquery()
+        )
+        query = (
+            sa.select(
+                t.serial, t.short_code, s.state, s.since_s, a.person_id, p.name_sealed, p.staff_sealed,
+                u.agency, u.district, u.kind, t.battery_mv, t.last_sync_s, open_alerts.label("alerts"),
+            )
+            .select_from(joined.outerjoin(unit_table))
+            .where(*where)
+            .order_by(t.short_code, t.serial)
+            .offset(offset)
+            .limit(limit)
+        )  # fmt: skip
+        with self._database.writing() as connection:
+            total = connection.scalar(count) or 0
+            rows = [self._row(row) for row in connection.execute(query)]
+            audit.note(connection, self._now(), actor, "look at fleet", search=search.strip()[:20], shown=len(rows))
+        return Page(rows, total, offset)
+
+    def _row(self, row: sa.Row) -> Row:
+        return Row(
+            bytes.fromhex(row.serial), row.short_code, row.state or "new", row.since_s or 0, row.person_id,
+            self._opened("name", row.name_sealed), self._opened("staff number", row.staff_sealed),
+            None if row.agency is None else Unit(row.agency, row.district, row.kind),
+            row.battery_mv, row.last_sync_s, row.alerts,
+        )  # fmt: skip
+
+    def _opened(self, field: str, sealed: bytes | None) -> str:
+        return "" if sealed is None else self._vault.open(field, sealed)
+
+    def history(self, actor: str, serial: bytes) -> list[audit.AuditRow]:
+        """All deeds of a token, oldest first; the look is in the audit."""
+        with self._database.writing() as connection:
+            audit.note(connection, self._now(), actor, "look at history", serial)
+        deeds = audit.Audit(self._database).rows(serial=serial, actions=DEEDS, limit=100_000)
+        return deeds[::-1]
+
+    def shares(self) -> list[Share]:
+        """Every unit with people who have tokens, in the order of their names."""
+        t, a, p, u = token_table.c, assignment_table.c, person_table.c, unit_table.c
+        recent = sa.func.sum(sa.case((t.last_sync_s >= self._now() - RECENT_S, 1), else_=0))
+        query = (
+            sa.select(u.agency, u.district, u.kind, sa.func.count(), recent)
+            .select_from(assignment_table.join(token_table).join(person_table).join(unit_table))
+            .where(a.until_s.is_(None), p.unit_id == u.id)
+            .group_by(u.id, u.agency, u.district, u.kind)
+            .order_by(u.agency, u.district)
+        )
+        with self._database.reading() as connection:
+            return [Share(Unit(*row[:3]), row[3], int(row[4])) for row in connection.execute(query)]

@@ -1,0 +1,152 @@
+"""Staff lists as CSV, in and out. A list comes in whole or not at all: half of one would look like all of it.
+
+Columns: staff_number, name, agency, district, kind, address, token. The first two are needed; `token` is a short code
+or serial, which is assigned unless the person has it already.
+"""
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from host_tools.errors import UserError
+from host_tools.storage.database import Database, token_table
+
+from . import audit
+from .clock import Clock
+from .ledger import Ledger, LedgerError
+from .people import People, PersonError, Unit
+from .tables import assignment_table, person_table
+
+COLUMNS = ("staff_number", "name", "agency", "district", "kind", "address", "token")
+_NEEDED = {"staff_number", "name"}
+_MOST_BYTES = 20_000_000
+_NAMED = 20  # faults that a sentence lists
+# Spreadsheets take cells that begin so for formulas.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """How many persons were entered or changed, and how many tokens were assigned."""
+
+    persons: int
+    assigned: int
+
+
+class StaffCsv:
+    """Imports and exports."""
+
+    def __init__(self, database: Database, people: People, ledger: Ledger, now: Clock) -> None:
+        self._database = database
+        self._people = people
+        self._ledger = ledger
+        self._now = now
+
+    def bring_in(self, actor: str, data: bytes) -> Imported:
+        """Enter every line.
+
+        Raises:
+            UserError: something is wrong; it names the lines. Nothing was changed.
+        """
+        rows = list(_lines(data))
+        faults: list[str] = []
+        seen: dict[str, int] = {}
+        assigned = 0
+        with self._database.writing() as connection:
+            for line, row in rows:
+                key = "".join(row["staff_number"].split()).casefold()
+                if key in seen:
+                    faults.append(f"line {line}: staff number {row['staff_number']!r} stands in line {seen[key]} too")
+                    continue
+                seen[key] = line
+                try:
+                    assigned += self._enter(connection, actor, row)
+                except (PersonError, LedgerError) as error:
+                    faults.append(f"line {line}: {str(error).replace(' Nothing was changed.', '')}")
+            if faults:
+                raise UserError(_sentence(faults))
+            audit.note(connection, self._now(), actor, "import", persons=len(rows), assigned=assigned)
+        return Imported(len(rows), assigned)
+
+    def _enter(self, connection: sa.Connection, actor: str, row: dict[str, str]) -> int:
+        unit = Unit(row["agency"], row["district"], row["kind"] or "other") if row["agency"] else None
+        if unit is None and (row["district"] or row["kind"]):
+            raise PersonError("a unit needs its agency.")
+        person_id = self._people.enter_in(connection, actor, row["staff_number"], row["name"], unit, row["address"])
+        if not row["token"]:
+            return 0
+        serial = self._ledger.serial_in(connection, row["token"])
+        if self._ledger.standing_in(connection, serial).person_id == person_id:
+            return 0
+        self._ledger.assign_in(connection, actor, serial, person_id)
+        return 1
+
+    def bring_out(self, actor: str) -> str:
+        """All persons with their tokens, in the columns of an import; it begins with the mark by which spreadsheets
+        know UTF-8."""
+        a, p, t = assignment_table.c, person_table.c, token_table.c
+        holds = sa.and_(a.person_id == p.id, a.until_s.is_(None))
+        query = (
+            sa.select(p.id, t.short_code)
+            .select_from(person_table.outerjoin(assignment_table, holds).outerjoin(token_table))
+            .where(p.erased_s.is_(None))
+            .order_by(p.id)
+        )
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\r\n")
+        writer.writerow(COLUMNS)
+        with self._database.writing() as connection:
+            for number, code in connection.execute(query).all():
+                person = self._people.person_in(connection, number)
+                unit = person.unit or Unit("", "", "")
+                cells = (
+                    person.staff_number, person.name, unit.agency, unit.district, unit.kind, person.address, code or ""
+                )  # fmt: skip
+                writer.writerow([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells])
+            audit.note(connection, self._now(), actor, "export staff")
+        return "\ufeff" + out.getvalue()
+
+
+def _lines(data: bytes) -> Iterator[tuple[int, dict[str, str]]]:
+    if len(data) > _MOST_BYTES:
+        raise UserError(f"The list has more than {_MOST_BYTES // 1_000_000} MB. Nothing was changed. Split it.")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"The list is not in UTF-8 (line {line}). Nothing was changed. Save it as “CSV UTF-8”."
+        ) from None
+    first = text.partition("\n")[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if ";" in first else ",", strict=True)
+    try:
+        head = [cell.strip().lower() for cell in next(reader, [])]
+        unknown = [cell for cell in head if cell not in COLUMNS]
+        if unknown or len(set(head)) < len(head) or not set(head) >= _NEEDED:
+            raise UserError(
+                f"The first line must name columns among {', '.join(COLUMNS)}; staff_number and name are needed. "
+                "Nothing was changed."
+            )
+        for row in reader:
+            if not any(cell.strip() for cell in row):
+                continue
+            if len(row) != len(head):
+                raise UserError(f"Line {reader.line_num} has {len(row)} cells, not {len(head)}. Nothing was changed.")
+            cells = dict.fromkeys(COLUMNS, "") | dict(zip(head, map(_plain, row), strict=True))
+            yield reader.line_num, cells
+    except csv.Error as error:
+        raise UserError(f"Line {reader.line_num} is no CSV: {error}. Nothing was changed.") from None
+
+
+def _plain(cell: str) -> str:
+    cell = cell.strip()
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
+
+
+def _sentence(faults: list[str]) -> str:
+    shown = "; ".join(fault.rstrip(".") for fault in faults[:_NAMED])
+    more = f"; and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
+    return f"The list was not taken in, nothing was changed. Correct {shown}{more}."

@@ -1,0 +1,1 @@
+"""One module a version of the database; its revision is the version's number."""

@@ -1,0 +1,63 @@
+"""The web application: all routes, and what machines ask."""
+
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from host_tools.fleet.health import health, metrics
+from host_tools.storage.database import StorageError
+
+from . import login, staff_office, staff_people, staff_tokens, wearer
+from .guard import Guard
+from .site import STAFF, Site, site_of
+
+STATIC = Path(__file__).with_name("static")
+
+
+async def _health(request: Request) -> Response:
+    site = site_of(request)
+    found = await run_in_threadpool(health, site.office.database, site.office.now)
+    problems = [*found.problems]
+    if site.screen.trouble:
+        problems.append("The Bluetooth adapter cannot be used. Plug it in and switch it on.")
+    if site.cases.status.problem:
+        problems.append(site.cases.status.problem)
+    ok = found.ok and not site.screen.trouble
+    return JSONResponse({"ok": ok, "problems": problems}, 200 if ok else 503)
+
+
+async def _metrics(request: Request) -> Response:
+    office = site_of(request).office
+    try:
+        text = await run_in_threadpool(metrics, office.database, office.now)
+    except StorageError as error:
+        return PlainTextResponse(str(error), 503)
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def build_app(site: Site, names: frozenset[str] = frozenset()) -> Starlette:
+    """The application.
+
+    Args:
+        names: see guard.Guard.
+    """
+    pages = [*login.ROUTES, *staff_tokens.ROUTES, *staff_people.ROUTES, *staff_office.ROUTES]
+    app = Starlette(
+        routes=[
+            *wearer.ROUTES,
+            Route("/healthz", _health),
+            Route("/metrics", _metrics),
+            Mount("/static", StaticFiles(directory=STATIC)),
+            Route(STAFF, staff_tokens.OVERVIEW),
+            Mount(STAFF, routes=pages),
+        ],
+        middleware=[Middleware(Guard, names=names)],
+    )
+    app.state.site = site
+    return app

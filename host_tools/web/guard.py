@@ -1,0 +1,82 @@
+"""What stands before every page: which names the kiosk answers to, who may send forms, and what browsers are told."""
+
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+_LOCAL_ADDRESSES = frozenset({"127.0.0.1", "::1"})
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+LONGEST_BODY = 21_000_000  # a staff list, and the rest of its form
+_SAFE = ("GET", "HEAD")
+
+_HEADERS = {
+    # Scripts, styles and pictures from the kiosk alone, none inline; nobody frames its pages.
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=(), usb=(), bluetooth=()",
+}
+
+
+def local(request: Request) -> bool:
+    """Does the request come from the kiosk's own browser, and not through a proxy beside it?"""
+    client = request.client.host if request.client else ""
+    return client in _LOCAL_ADDRESSES and not any(name in request.headers for name in _FORWARDED)
+
+
+class Guard:
+    """ASGI middleware.
+
+    Args:
+        names: host names besides the local ones under which the kiosk is reached.
+    """
+
+    def __init__(self, app: ASGIApp, names: frozenset[str]) -> None:
+        self._app = app
+        self._names = LOCAL_NAMES | names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+
+        async def send_on(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("cache-control", "no-store")
+            await send(message)
+
+        refusal = self._refusal(scope["method"], Headers(scope=scope))
+        return await (refusal or self._app)(scope, receive, send_on)
+
+    def _refusal(self, method: str, headers: Headers) -> PlainTextResponse | None:
+        host = headers.get("host", "")
+        if _part(f"//{host}", "hostname") not in self._names:
+            # A foreign name that leads here (DNS rebinding) gets nothing.
+            return PlainTextResponse("The kiosk is not called so. Name it with --name.", 421)
+        if method in _SAFE:
+            return None
+        if _part(headers.get("origin", ""), "netloc") != host:
+            return PlainTextResponse("Forms of other sites are not taken.", 403)
+        length = headers.get("content-length", "0")
+        if "transfer-encoding" in headers or not length.isdecimal():
+            return PlainTextResponse("The length must be told first.", 411)
+        if int(length) > LONGEST_BODY:
+            return PlainTextResponse("This is too long.", 413)
+        return None
+
+
+def _part(url: str, name: str) -> str | None:
+    try:
+        return getattr(urlsplit(url), name)
+    except ValueError:
+        return None

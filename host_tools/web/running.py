@@ -1,0 +1,182 @@
+"""The kiosk as one process: the BLE worker, the jobs that come round, and the pages, in one event loop."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+import uvicorn
+
+from host_tools.errors import UserError
+from host_tools.fleet.office import Office
+from host_tools.kiosk.serve import LIST_EVERY_S
+from host_tools.kiosk.service import Kiosk
+from host_tools.link.adapter import Adapter
+from host_tools.matching.explanation import ListVersion
+from host_tools.matching.rules import Rules
+from host_tools.provisioning.token_keys import KioskRoot
+
+from .app import build_app
+from .around import Around, watching
+from .cases import CaseList, Source
+from .pages import Pages
+from .screen import LiveScreen, ShowingDesk
+from .site import Site
+
+RESTART_SCAN_S = 60.0  # an adapter that was pulled out and put back does not say so: the scan is begun anew
+RETRY_S = 5.0
+_MINUTE_S, _HOUR_S = 60.0, 3600.0
+_log = structlog.get_logger()
+
+
+class KioskProcess:
+    """All parts of a kiosk, put together.
+
+    Args:
+        office: the open fleet.
+        adapter: reaches the tokens.
+        source: of the national list.
+        root: of the fleet whose tokens are served.
+        rules: what counts as a close contact.
+        now: Unix seconds, from any thread.
+        simulated: the pages say so.
+
+    Raises:
+        UserError: there is no list.
+    """
+
+    def __init__(
+        self,
+        office: Office,
+        adapter: Adapter,
+        source: Source,
+        root: KioskRoot,
+        rules: Rules,
+        now: Callable[[], float],
+        simulated: bool = False,
+    ) -> None:
+        around = Around(lambda: asyncio.get_running_loop().time())
+        self.office = office
+        self.cases = CaseList(source, now)
+        self.screen = LiveScreen(rules, around)
+        self.site = Site(office, self.screen, self.cases, Pages(), rules, simulated)
+        self._rules = rules
+        self._matched: str | None = None  # the digest of the list that what is stored has been held against
+        desk = ShowingDesk(office.desk, self.screen)
+        cases, status = self.cases.newest
+        self._kiosk = Kiosk(
+            watching(adapter, around), office.store, cases, rules, root, now, self.screen, ListVersion.of(status),
+            office.index, desk,
+        )  # fmt: skip
+
+    async def run(self, listener: socket.socket, names: frozenset[str] = frozenset()) -> None:
+        """Serve until a signal to end, or until cancelled.
+
+        Args:
+            listener: where browsers come in.
+            names: see guard.Guard.
+        """
+        config = uvicorn.Config(
+            build_app(self.site, names), log_config=None, access_log=False, server_header=False, proxy_headers=False,
+            lifespan="off", timeout_graceful_shutdown=1,
+        )  # fmt: skip
+        server = _Server(config)
+        loop = asyncio.get_running_loop()
+
+        def end() -> None:
+            server.should_exit = True
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, end)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                workers = [
+                    tasks.create_task(self.read_tokens()),
+                    tasks.create_task(_every(_HOUR_S, self.office.privacy.purge)),
+                    tasks.create_task(_every(_MINUTE_S, self.office.alerts.deliver)),
+                    tasks.create_task(_every(LIST_EVERY_S, self._renew_list)),
+                    tasks.create_task(_every(_MINUTE_S, self._match_new_list)),
+                ]
+                _log.info("kiosk started", port=listener.getsockname()[1])
+                await server.serve([listener])
+                for worker in workers:
+                    worker.cancel()
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+            _log.info("kiosk ended")
+
+    async def read_tokens(self) -> None:
+        """Serve wearers, whatever becomes of the adapter or the database."""
+        while True:
+            kiosk = asyncio.create_task(self._kiosk.run())
+            try:
+                await self._until_idle(kiosk)
+            except UserError as error:
+                self.screen.set_trouble(True)
+                _log.warning("the radio cannot be used", reason=str(error))
+                await asyncio.sleep(RETRY_S)
+            finally:
+                kiosk.cancel()
+                await asyncio.gather(kiosk, return_exceptions=True)
+
+    async def _until_idle(self, kiosk: asyncio.Task) -> None:
+        wait_s = RETRY_S
+        while True:
+            done, _ = await asyncio.wait([kiosk], timeout=wait_s)
+            if done:
+                kiosk.result()
+            self.screen.set_trouble(False)
+            if wait_s == RESTART_SCAN_S and not self.screen.busy:
+                return
+            wait_s = RESTART_SCAN_S
+
+    def _renew_list(self) -> None:
+        self.cases.renew()
+        cases, status = self.cases.newest
+        self._kiosk.use_list(cases, ListVersion.of(status))
+        if status.problem:
+            _log.warning("no newer list", reason=status.problem)
+
+    def _match_new_list(self) -> None:
+        # The first one too: it may have come while the kiosk was off.
+        cases, status = self.cases.newest
+        if status.digest != self._matched:
+            found = self.office.results.rematch(cases, self._rules)
+            self._matched = status.digest
+            _log.info("a new list", cases=len(cases.cases), tokens=found.tokens, alerts=found.alerts)
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """The process ends by itself, with everything closed; uvicorn would raise the signal again."""
+        yield
+
+
+async def _every(pause_s: float, job: Callable[[], object]) -> None:
+    while True:
+        try:
+            await asyncio.to_thread(job)
+        except UserError as error:
+            _log.warning("a job failed", job=job.__name__, reason=str(error))
+        await asyncio.sleep(pause_s)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The socket that browsers come to.
+
+    Raises:
+        UserError: the port is taken, or the host is none of this machine's.
+    """
+    try:
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # its connections inherit it; else 40 ms a page
+        return listener
+    except OSError as error:
+        raise UserError(
+            f"Port {port} of {host} cannot be used: {error.strerror or error}. Nothing was started. End the other "
+            "kiosk, or choose another --port."
+        ) from error

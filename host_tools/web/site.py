@@ -1,0 +1,162 @@
+"""What the pages have in common, and what one visit to a clerk's page knows."""
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from host_tools.errors import UserError
+from host_tools.fleet.accounts import SESSION_S, Account, Permission
+from host_tools.fleet.office import Office
+from host_tools.matching.rules import Rules
+from host_tools.storage.database import StorageError
+
+from .cases import CaseList
+from .pages import Language, Pages, language
+from .screen import LiveScreen
+
+SESSION_COOKIE, LANGUAGE_COOKIE = "bluezone_session", "bluezone_language"
+STAFF = "/staff"
+
+
+@dataclass(frozen=True)
+class Site:
+    """What the pages show. `simulated`: people and radio are; the pages say so then."""
+
+    office: Office
+    screen: LiveScreen
+    cases: CaseList
+    pages: Pages
+    rules: Rules
+    simulated: bool = False
+
+
+def site_of(request: Request) -> Site:
+    """The site that a request is for."""
+    return request.app.state.site
+
+
+def form_token(session: str) -> str:
+    """What forms carry: only who can read the session's pages knows it."""
+    return hashlib.sha256(b"form " + session.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A request of somebody who is logged in and may do what it asks.
+
+    Attributes:
+        form: fields of a POST; files: contents of uploaded files, both by name.
+    """
+
+    request: Request
+    site: Site
+    account: Account
+    session: str
+    form: dict[str, str]
+    files: dict[str, bytes]
+
+    @property
+    def office(self) -> Office:
+        return self.site.office
+
+    @property
+    def actor(self) -> str:
+        """Whom the audit names."""
+        return self.account.name
+
+    def query(self, name: str) -> str:
+        return self.request.query_params.get(name, "")
+
+    def number(self, name: str) -> int:
+        """A whole number of the query, from 0; 0 when it is none."""
+        text = self.query(name)
+        return int(text) if text.isdecimal() and len(text) < 10 else 0
+
+    def path(self, name: str) -> Any:
+        return self.request.path_params[name]
+
+    def page(self, name: str, status_code: int = 200, **context: Any) -> Response:
+        """A page for this account."""
+        lang = language_of(self.request)
+        text = self.site.pages.render(
+            name, lang, account=self.account, here=self.request.url.path, done=self.query("done"),
+            form_token=form_token(self.session), simulated=self.site.simulated, **context,
+        )  # fmt: skip
+        return HTMLResponse(text, status_code)
+
+
+Handler = Callable[[Visit], Response]
+
+
+def done(path: str, **query: str) -> Response:
+    """Where a form leads when all went well: a page that says so, and may be loaded again."""
+    return RedirectResponse(f"{STAFF}{path}?{urlencode({'done': '1', **query})}", 303)
+
+
+def language_of(request: Request) -> Language:
+    """Of a clerk's pages: as last chosen."""
+    return language(request.query_params.get("lang") or request.cookies.get(LANGUAGE_COOKIE))
+
+
+def set_session(response: Response, request: Request, session: str) -> Response:
+    """Give the browser its session: for the clerk's pages only, unseen by scripts and other sites."""
+    response.set_cookie(
+        SESSION_COOKIE, session, max_age=SESSION_S, path=STAFF, httponly=True, samesite="strict",
+        secure=request.url.scheme == "https",
+    )  # fmt: skip
+    return response
+
+
+def staff(permission: Permission | None, handler: Handler) -> Callable:
+    """An endpoint that asks who it is (None: anybody who is logged in), then works in a thread of its own."""
+
+    async def endpoint(request: Request) -> Response:
+        form: dict[str, str] = {}
+        files: dict[str, bytes] = {}
+        if request.method == "POST":
+            async with request.form(max_files=1, max_fields=20) as sent:
+                for name, value in sent.items():
+                    if isinstance(value, UploadFile):
+                        files[name] = await value.read()
+                    else:
+                        form[name] = value
+        return await run_in_threadpool(_answer, request, permission, handler, form, files)
+
+    return endpoint
+
+
+def _answer(
+    request: Request, permission: Permission | None, handler: Handler, form: dict[str, str], files: dict[str, bytes]
+) -> Response:
+    site = site_of(request)
+    session = request.cookies.get(SESSION_COOKIE, "")
+    try:
+        account = site.office.accounts.of_session(session) if session else None
+        if account is None:
+            return RedirectResponse(f"{STAFF}/login", 303)
+        visit = Visit(request, site, account, session, form, files)
+        if permission is not None and not account.may(permission):
+            return visit.page("problem", 403, sentence="", forbidden=True)
+        if request.method == "POST" and not hmac.compare_digest(form.get("form_token", ""), form_token(session)):
+            return visit.page("problem", 403, sentence="", forbidden=True)
+    except StorageError as error:
+        return away(request, error)
+    try:
+        return handler(visit)
+    except StorageError as error:
+        return away(request, error)
+    except UserError as error:
+        return visit.page("problem", 409, sentence=str(error), forbidden=False)
+
+
+def away(request: Request, error: StorageError) -> Response:
+    """The page that needs no database."""
+    return HTMLResponse(site_of(request).pages.render("away", language_of(request), sentence=str(error)), 503)

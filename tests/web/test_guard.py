@@ -1,0 +1,222 @@
+"""Who gets in, and what every answer says to browsers."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from starlette.testclient import TestClient
+from web_kit import NOON_S, PASSWORD, NoCases, result, serial
+
+from host_tools.errors import UserError
+from host_tools.fleet.periods import periods
+from host_tools.matching.list_source import ListSource
+from host_tools.matching.rules import load_rules
+from host_tools.storage.database import StorageError
+from host_tools.web.app import build_app
+from host_tools.web.around import Around
+from host_tools.web.cases import OLD_S, CaseList
+from host_tools.web.guard import LONGEST_BODY
+from host_tools.web.pages import Pages
+from host_tools.web.screen import LiveScreen
+from host_tools.web.site import Site, form_token
+
+HERE = "http://localhost:8000"
+SAME_SITE = {"origin": HERE}
+
+
+@pytest.fixture
+def site(office):
+    rules = load_rules()
+    screen = LiveScreen(rules, Around(lambda: 0.0))
+    return Site(office, screen, CaseList(NoCases(), lambda: NOON_S), Pages(), rules)
+
+
+@pytest.fixture
+def client(site):
+    return TestClient(build_app(site), HERE, client=("127.0.0.1", 50000), follow_redirects=False)
+
+
+def log_in(client, role):
+    answer = client.post("/staff/login", data={"name": role, "password": PASSWORD}, headers=SAME_SITE)
+    assert answer.status_code == 303
+    return client.cookies["bluezone_session"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/staff/login", "/healthz", "/metrics", "/static/kiosk.css", "/nothing", "/cards/X"]
+)
+def test_every_answer_carries_the_policy(client, path):
+    headers = client.get(path).headers
+    policy = headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "cache-control" in headers
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "", "[", "127.0.0.2"])
+def test_other_names_get_nothing(client, host):
+    assert client.get("/healthz", headers={"host": host}).status_code == 421
+
+
+def test_a_name_that_was_given_is_known(site):
+    client = TestClient(build_app(site, frozenset({"kiosk.lan"})), "http://kiosk.lan:8000")
+    assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/events", "/cards/7407NX"])
+def test_the_wearers_screen_is_at_the_kiosk_only(site, client, path):
+    far = TestClient(build_app(site, frozenset({"kiosk.lan"})), "http://kiosk.lan", client=("192.0.2.7", 50000))
+    assert far.get(path).status_code == 403
+    assert far.get("/staff/login").status_code == 200
+    for header in ("x-forwarded-for", "forwarded", "via"):
+        assert client.get(path, headers={header: "192.0.2.7"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "origin", [None, "null", "http://evil.example", "http://localhost:8001", "http://[", HERE + ".evil"]
+)
+def test_forms_of_other_sites_are_not_taken(client, origin):
+    headers = {} if origin is None else {"origin": origin}
+    answer = client.post("/staff/login", data={"name": "clerk", "password": PASSWORD}, headers=headers)
+    assert answer.status_code == 403
+    assert "set-cookie" not in answer.headers
+
+
+def test_bodies_are_limited(client):
+    assert client.post("/staff/login", content=b"", headers={**SAME_SITE, "content-length": str(LONGEST_BODY + 1)}
+                       ).status_code == 413  # fmt: skip
+    assert client.post("/staff/login", content=iter([b"a"]), headers=SAME_SITE).status_code == 411
+
+
+def test_a_form_needs_the_token_of_its_session(client, office):
+    session = log_in(client, "admin")
+    for token in ({}, {"form_token": ""}, {"form_token": form_token("another")}):
+        answer = client.post("/staff/settings", data={"days": "3", **token}, headers=SAME_SITE)
+        assert answer.status_code == 403
+        assert office.privacy.days() == 14
+    answer = client.post("/staff/settings", data={"days": "3", "form_token": form_token(session)}, headers=SAME_SITE)
+    assert answer.status_code == 303
+    assert office.privacy.days() == 3
+    office.privacy.set_days("test", 14)
+
+
+POSTS = {
+    "/staff/tokens": "change fleet",
+    f"/staff/tokens/{serial(1).hex()}": "change fleet",
+    "/staff/people": "change fleet",
+    "/staff/people/import": "change fleet",
+    "/staff/people/export": "change fleet",
+    "/staff/people/1": "change fleet",
+    "/staff/people/find": "see people",
+    "/staff/alerts/999": "see results",
+    "/staff/accounts": "accounts",
+    "/staff/accounts/1": "accounts",
+    "/staff/settings": "settings",
+}
+
+
+@pytest.mark.parametrize("path", POSTS)
+@pytest.mark.parametrize("role", ["viewer", "clerk", "officer", "admin", None])
+def test_deeds_are_for_who_may(client, office, path, role):
+    session = log_in(client, role) if role else "none"
+    answer = client.post(path, data={"form_token": form_token(session)}, headers=SAME_SITE)
+    if role is None:
+        assert (answer.status_code, answer.headers["location"]) == (303, "/staff/login")
+    else:
+        (account,) = (known for known in office.accounts.all() if known.name == role)
+        allowed = account.may(POSTS[path])
+        assert answer.status_code in ((200, 303, 409) if allowed else (403,))
+
+
+def test_the_session_ends_with_the_logout(client):
+    session = log_in(client, "clerk")
+    client.post("/staff/logout", data={"form_token": form_token(session)}, headers=SAME_SITE)
+    answer = client.get("/staff", headers={"cookie": f"bluezone_session={session}"})
+    assert answer.headers["location"] == "/staff/login"
+
+
+def test_wrong_passwords_are_counted(client, office):
+    def attempt():
+        return client.post("/staff/login", data={"name": "nobody", "password": "wrong password"}, headers=SAME_SITE)
+
+    assert [attempt().status_code for _ in range(6)] == [403] * 5 + [429]
+    assert "phút" in attempt().text
+
+
+def test_a_database_that_is_away_is_told(client, office, monkeypatch):
+    log_in(client, "clerk")
+
+    def away(*_arguments, **_options):
+        raise StorageError("The database cannot be used.")
+
+    monkeypatch.setattr(office.listing, "page", away)
+    answer = client.get("/staff/tokens")
+    assert answer.status_code == 503
+    assert "The database cannot be used." in answer.text
+    monkeypatch.setattr(office.accounts, "of_session", away)
+    assert client.get("/staff").status_code == 503
+
+
+def test_health_tells_machines(client, site):
+    assert client.get("/healthz").json() == {"ok": True, "problems": []}
+    site.screen.trouble = True
+    answer = client.get("/healthz")
+    assert (answer.status_code, answer.json()["ok"]) == (503, False)
+    assert "bluezone_tokens " in client.get("/metrics").text
+
+
+def test_a_list_that_goes_bad_leaves_the_last_good_one(tmp_path):
+    path = tmp_path / "list.json"
+    source = ListSource(str(path), None)
+    with pytest.raises(UserError):
+        CaseList(source, lambda: 0.0)
+    entry = {"daily_key": "00" * 32, "time_start": NOON_S, "time_end": NOON_S, "max": 96}
+    path.write_text(json.dumps({"data": [entry]}))
+    now_s = 0.0
+    cases = CaseList(source, lambda: now_s)
+    path.write_text("{")
+    now_s = 3600.0
+    cases.renew()
+    assert len(cases.cases.cases) == 1
+    assert "damaged" in str(cases.status.problem)
+    assert (cases.published_age_s, cases.fetched_age_s, cases.old) == (None, 3600, False)
+    path.unlink()
+    now_s = OLD_S
+    cases.renew()
+    assert cases.status.problem
+    assert cases.old
+    path.write_text(json.dumps({"data": [entry, entry | {"daily_key": "01" * 32}]}))
+    cases.renew()
+    assert not cases.old
+    assert len(cases.cases.cases) == 2
+    assert cases.status.problem is None
+
+
+@pytest.mark.parametrize(("lang", "words"), [("vi", "trong vòng 2 m, từ 15 phút"), ("en", "within 2 m for 15 minutes")])
+def test_an_officer_sees_why_a_day_counts_and_a_clerk_does_not(client, office, lang, words):
+    told = result(3, exposed=True)
+    with office.database.writing() as connection:
+        (period,) = periods(connection, serial(3))
+        office.results.keep_in(connection, serial(3), period, told.encounters, told.verdict)
+    assert period.person_id
+    path = f"/staff/people/{period.person_id}?lang={lang}"
+    log_in(client, "officer")
+    page = client.get(path).text
+    assert "88 / 126" in page
+    assert words in page
+    log_in(client, "clerk")
+    assert words not in client.get(path).text
+
+
+def test_the_overview_tells_age_and_signature_of_the_list(client, site):
+    log_in(client, "viewer")
+    page = client.get("/staff?lang=en").text
+    assert "✓ valid, version 7" in page
+    assert "60 minutes" in page
+    cases, status = site.cases.newest
+    site.cases.newest = cases, replace(status, signed=False, version=None, published_s=None)
+    page = client.get("/staff?lang=en").text
+    assert "unknown" in page
+    assert "valid" not in page

@@ -1,0 +1,173 @@
+"""The clerk's and officer's pages in a browser: they work, by keyboard too, at every width, and axe-core agrees."""
+
+import pytest
+from playwright.sync_api import Page, expect
+from test_wearer_screen import serious
+from web_kit import CODES, PASSWORD, ROLES, keep, serial
+
+pytestmark = pytest.mark.xdist_group("chromium")
+
+WIDTHS = {400: 800, 1024: 600, 1920: 1080}
+SHOWN = (("vi", 400), ("vi", 1024), ("en", 1024))  # of which the documents keep a picture
+PAGES = {
+    "admin": ("", "/tokens", f"/tokens/{serial(1).hex()}", "/people", "/people/1", "/audit", "/accounts", "/settings",
+              "/password"),
+    "officer": ("/alerts", "/people/2"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def open_as(browser, kiosk):
+    """Opens a page logged in as a role, without the login page."""
+    contexts = []
+
+    def open_page(role: str, path: str = "", lang: str = "vi", width: int = 1024) -> Page:
+        context = browser.new_context(viewport={"width": width, "height": WIDTHS[width]})
+        contexts.append(context)
+        _, session = kiosk.site.office.accounts.log_in(role, PASSWORD, "test")
+        where = {"domain": "127.0.0.1", "path": "/staff"}
+        cookies = {"bluezone_session": session, "bluezone_language": lang}
+        context.add_cookies([{"name": name, "value": value, **where} for name, value in cookies.items()])
+        page = context.new_page()
+        page.goto(f"{kiosk.address}/staff{path}")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.mark.parametrize("lang", ["vi", "en"])
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(("role", "path"), [(role, path) for role, paths in PAGES.items() for path in paths])
+def test_every_page(open_as, role, path, width, lang, pictures):
+    page = open_as(role, path, lang, width)
+    assert page.locator("html").get_attribute("lang") == lang
+    expect(page.get_by_role("alert")).to_have_count(0)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than its window"
+    assert serious(page) == []
+    if pictures is not None and (lang, width) in SHOWN:
+        name = path.strip("/").partition("/")
+        what = (
+            "overview" if not name[0] else name[0] if not name[2] else name[0].rstrip("s").replace("people", "person")
+        )
+        keep(page.screenshot(full_page=True), pictures / f"staff-{what}-{lang}-{width}.png")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_login_and_out_by_keyboard(browser, kiosk, width, pictures):
+    page = browser.new_page(viewport={"width": width, "height": WIDTHS[width]})
+    page.goto(f"{kiosk.address}/staff")
+    assert page.url.endswith("/staff/login")
+    assert serious(page) == []
+    if pictures is not None and ("vi", width) in SHOWN:
+        keep(page.screenshot(), pictures / f"staff-login-vi-{width}.png")
+    expect(page.locator("#name")).to_be_focused()
+    page.keyboard.type("clerk")
+    page.keyboard.press("Tab")
+    page.keyboard.type(PASSWORD)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Tổng quan")
+    (cookie,) = page.context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, "Strict", "/staff")
+    page.keyboard.press("Tab")
+    expect(page.locator(".skip")).to_be_focused()
+    page.get_by_role("button", name="Đăng xuất").press("Enter")
+    expect(page.locator("#password")).to_be_visible()
+    page.goto(f"{kiosk.address}/staff/tokens")
+    assert page.url.endswith("/staff/login")
+    page.close()
+
+
+def test_a_tokens_life(open_as):
+    """Assigned, replaced, found wrong twice, returned, wiped: each deed is told and stands in the history."""
+    page = open_as("clerk", f"/tokens/{serial(6).hex()}", "en")
+    page.get_by_label("Give it to staff number").fill("nobody")
+    page.get_by_role("button", name="Assign").click()
+    expect(page.get_by_role("alert")).to_contain_text("Nobody has staff number 'nobody'. Nothing was changed.")
+    page.goto(page.url.partition("?")[0])
+    page.get_by_label("Give it to staff number").fill("NV000")
+    page.get_by_role("button", name="Assign").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    page = open_as("clerk", "/people", "en")
+    page.get_by_label("Staff number", exact=True).fill("NV999")
+    page.get_by_label("Name").fill("Trần Văn Mới")
+    page.get_by_label("Agency").fill("Sở Y tế")
+    page.get_by_role("button", name="Enter").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Trần Văn Mới")
+    page = open_as("clerk", f"/tokens/{serial(6).hex()}", "en")
+    page.get_by_label("Give it to staff number").fill("nv 999")
+    page.get_by_role("button", name="Assign").click()
+    expect(page.get_by_role("status")).to_contain_text("Done")
+    page.get_by_label("Replace it by the token labelled").fill(CODES[12].lower())
+    page.get_by_label("The old token is").select_option("return")
+    page.get_by_role("button", name="Replace").click()
+    expect(page.locator(".state").first).to_have_text("returned, not wiped")
+    expect(page.get_by_role("button", name="Assign")).to_have_count(0)
+    page.get_by_role("button", name="Its log was wiped").click()
+    expect(page.locator(".state").first).to_have_text("wiped, ready")
+    expect(page.locator("tbody tr")).to_have_count(4)
+
+
+def test_what_cannot_be_undone_asks_first(open_as, kiosk):
+    page = open_as("clerk", f"/tokens/{serial(18).hex()}", "en")
+    expect(page.get_by_role("button", name="Yes: Revoke for good")).to_be_hidden()
+    page.get_by_text("Revoke for good…").click()
+    page.get_by_role("button", name="Yes: Revoke for good").click()
+    expect(page.locator(".state").first).to_have_text("revoked")
+    assert kiosk.site.office.ledger.standing(serial(18)).state == "revoked"
+
+
+def test_search_and_pages(open_as):
+    page = open_as("viewer", "/tokens", "en")
+    expect(page.get_by_role("columnheader", name="Wearer")).to_have_count(0)
+    page.get_by_label("Label, serial or staff number").fill(CODES[3])
+    page.keyboard.press("Enter")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.locator("tbody th")).to_have_text(CODES[3])
+    page.goto(f"{page.url.partition('?')[0]}?from=20")
+    expect(page.get_by_role("link", name="Before")).to_be_visible()
+
+
+def test_a_list_comes_in_whole_or_not(open_as, tmp_path):
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text("staff_number,name\nA1,Lê Thị Một\nA2,\n", encoding="utf-8")
+    page = open_as("clerk", "/people", "en")
+    page.get_by_label("File to import").set_input_files(wrong)
+    page.get_by_role("button", name="Import", exact=True).click()
+    expect(page.get_by_role("alert")).to_contain_text("line 3")
+    right = tmp_path / "right.csv"
+    right.write_text("staff_number,name\nA1,Lê Thị Một\n", encoding="utf-8")
+    page = open_as("clerk", "/people", "en")
+    page.get_by_label("File to import").set_input_files(right)
+    page.get_by_role("button", name="Import", exact=True).click()
+    expect(page.get_by_role("status")).to_contain_text("1 people")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export all").click()
+    assert "Lê Thị Một" in download.value.path().read_text(encoding="utf-8-sig")
+
+
+def test_an_alert_is_told_in_person_once(open_as):
+    page = open_as("officer", "/alerts", "en")
+    expect(page.locator("tbody th")).to_have_text(CODES[5])
+    again = open_as("officer", "/alerts", "en")
+    page.get_by_role("button", name="The wearer was told").click()
+    expect(page.get_by_text("No alert is waiting.")).to_be_visible()
+    again.get_by_role("button", name="The wearer was told").click()
+    expect(again.get_by_role("alert")).to_contain_text("somebody else has seen to it")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_each_role_sees_its_pages_alone(open_as, role, kiosk):
+    page = open_as(role)
+    expected = {
+        "viewer": ["", "/tokens"],
+        "clerk": ["", "/tokens", "/people"],
+        "officer": ["", "/tokens", "/people", "/alerts"],
+        "admin": ["", "/tokens", "/people", "/audit", "/accounts", "/settings"],
+    }[role]
+    shown = [link.get_attribute("href") for link in page.locator("header nav a").all()]
+    assert shown == [f"/staff{path}" for path in expected]
+    for path in ("/tokens", "/people", "/alerts", "/audit", "/accounts", "/settings"):
+        answer = page.request.get(f"{kiosk.address}/staff{path}")
+        assert answer.status == (200 if path in expected else 403), path
