@@ -8,7 +8,8 @@ PORT ?=
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format flash bench bench-heap bench-throughput bench-radio battery soak pictures lock clean
+.PHONY: help setup demo authority test check format flash bench bench-heap bench-throughput bench-radio bench-evidence \
+  battery soak calibration pictures lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F': *' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -35,6 +36,9 @@ setup: $(STAMP) ## the environment in .venv, with the `bluezone` command in it
 
 demo: setup ## a morning in an office in virtual time, then everyone at the kiosk; writes build/demo/
 	@$(BIN)/bluezone demo --seed $(SEED)
+
+authority: setup ## sign lists of made-up cases and serve them on https://localhost:8443/, to try --list-key with
+	@$(BIN)/bluezone authority demo build/authority
 
 test: setup check ## every test, after `make check`
 	@$(BIN)/pytest
@@ -65,12 +69,18 @@ bench-throughput: setup ## token-seconds per second of the virtual radio with VM
 bench-radio: setup ## how far the radio schedule is from the optimum; fails where a gate is missed (about a minute)
 	@$(BIN)/python -m host_tools.simulation.radio_bench
 
+bench-evidence: setup ## false alarms and misses of what two logs say together, simulated (about four minutes)
+	@$(BIN)/python -m host_tools.simulation.evidence_bench
+
 battery: setup ## how long each board's battery lasts, from the radio log and the currents in board.toml
 	@$(BIN)/python -m host_tools.simulation.battery
 
 soak: setup ## 14 virtual days of 20 tokens, then a day of 20 VMs with 64 KB each (about half an hour)
 	@$(BIN)/python -m host_tools.simulation.soak
 	@$(BIN)/python -m host_tools.simulation.bench soak
+
+calibration: setup ## fit RSSI to distance anew, from tests/vectors/herald-rssi; writes calibration.toml and its picture
+	@$(BIN)/python -m host_tools.matching.calibrate
 
 pictures: setup ## the light's patterns as pictures, docs/img/light/, from the firmware's table
 	@$(BIN)/python -m host_tools.pictures

@@ -27,7 +27,7 @@ _SYNC_ADV_INTERVAL_US = const(100_000)
 _BUTTON_POLL_MS = const(100)
 _SOON_MS = const(1000)
 _GOODBYE_MS = const(1000)
-_PHONE_LIMIT_MS = const(10_000)  # as the Android client
+_PHONE_LIMIT_MS = const(5000)
 _LISTENED = const(1)
 _ADVERTISED = const(2)
 
@@ -36,8 +36,7 @@ class Token:
     """A token on a board.
 
     Args:
-        board: an object with the ports `store`, `clock`, `entropy`, `power`, `indicator`, `button`, `watchdog`,
-            `make_radio`, and the numbers of its board.toml in `settings` (boards/virtual/board.py has the contract).
+        board: its ports, and the numbers of its board.toml in `settings`; boards/virtual/board.py has the contract.
     """
 
     def __init__(self, board):
@@ -53,45 +52,36 @@ class Token:
         )  # fmt: skip
         self.log = Log(board.store, _STATE_BLOCKS, settings.LOG_BLOCKS)
         self.state = State()
-        self.journal = Journal(self.ring, self.log, self.clock, self.state)
-        self.phones = self.journal.phones
+        self.journal = Journal(self.ring, self.log, self.clock, self.state, board.scratch)
         self.state_store = StateStore(board.store, 0, 1)
         self.session = SyncSession(self.log, self)
         self.visit = Visit(self.radio, self.session, self.clock)
-        self._random = bytearray(1)
         self._advertisement = b""
         self._slot = -1
-        self._window_s = 0
-        self._next_window_ms = 0
         self._progress = 0
 
     def start(self):
         """Find state and log again, count the boot, begin to advertise."""
         state = self.state
         if not self.state_store.load(state):
-            self._make_identity()
+            # Never provisioned: keys and serial of its own, so that the token works and a kiosk can tell.
+            state.daily_key = self._random(32)
+            state.serial = self._random(8)
         state.boot = (state.boot + 1) & 0xFFFF
         self.clock.set_about(state.last_time_s)
+        self.clock.skew_ppm = state.skew_ppm
         self.state_store.save(state)
         self.log.mount()
+        self.journal.start()
         self.keys = KeyChain(state.daily_key, state.key_day)
         self._next_window_ms = self.clock.uptime_ms()
         self._turn_slot()
-
-    def _make_identity(self):
-        # Never provisioned: keys and serial of its own, so that the token works and a kiosk can tell.
-        key = bytearray(32)
-        serial = bytearray(8)
-        self.board.entropy.fill(key)
-        self.board.entropy.fill(serial)
-        self.state.daily_key = bytes(key)
-        self.state.serial = bytes(serial)
 
     def run(self):
         """Work until the power ends.
 
         Raises:
-            TracingError: the board needs a reset. What the table holds has been logged.
+            TracingError: the board needs a reset. What the table holds has been kept for that, or logged.
         """
         try:
             self.start()
@@ -101,7 +91,7 @@ class Token:
             self.board.indicator.show(patterns.ERROR)
             raise
         finally:
-            self.journal.settle(self.clock.now(), 0)
+            self.journal.stop(self.clock.now())
 
     def step(self):
         """One round: whatever is due, then sleep until the next thing is."""
@@ -116,8 +106,8 @@ class Token:
                 self.board.indicator.show(patterns.OFF)
                 self._advertise_anew()
         elif self._may_read_phone():
-            self._read_phone()
-        if self._ms_to_window() <= 0:
+            self.journal.read_phone_id(self.radio, self.board.button, _PHONE_LIMIT_MS)
+        if self._next_window_ms <= self.clock.uptime_ms():
             self._listen()
         self.journal.settle(self.clock.now())
         if not self.radio.advertising:
@@ -140,15 +130,9 @@ class Token:
             self._switch_off()
 
     def _condition(self):
-        # What the wearer should know now, the most urgent first.
         if self.schedule.level >= LOW or self.board.power.battery_mv() < self.board.settings.BATTERY_LOW_MV:
             return patterns.LOW_BATTERY
-        if not self.clock.is_set:
-            return patterns.CLOCK_UNSET
-        log = self.log
-        if (log.next_seq - max(self.state.watermark, log.oldest_seq)) * 5 > log.capacity_records * 4:
-            return patterns.LOG_NEARLY_FULL
-        return patterns.ALIVE
+        return self.journal.condition()
 
     def _switch_off(self):
         self.journal.settle(self.clock.now(), 0)
@@ -178,15 +162,17 @@ class Token:
         state.key_day = self.keys.day
         state.daily_key = self.keys.daily_key
         state.last_time_s = now_s
+        state.skew_ppm = self.clock.skew_ppm
         self.state_store.save(state)
+        self.clock.save()
 
     def _advertise(self):
-        response = b""
-        interval_us = _SYNC_ADV_INTERVAL_US
         if self.session.is_open:
+            interval_us = _SYNC_ADV_INTERVAL_US
             response = wire.sync_scan_response(wire.short_code(self.state.serial))
         else:
-            interval_us = self.schedule.adv_interval_us(self._random_byte())
+            response = b""
+            interval_us = self.schedule.adv_interval_us(self._random(1)[0])
         self.radio.advertise(self._advertisement, interval_us, response)
         if self.radio.advertising:
             self._progressed(_ADVERTISED)
@@ -198,45 +184,33 @@ class Token:
             self._progress = 0
             self.board.watchdog.feed()
 
-    def _random_byte(self):
-        self.board.entropy.fill(self._random)
-        return self._random[0]
+    def _random(self, count):
+        buf = bytearray(count)
+        self.board.entropy.fill(buf)
+        return bytes(buf)
 
     # --- Listening -------------------------------------------------------------------------------------------
 
     def _listen(self):
-        self._next_window_ms = self.clock.uptime_ms() + self.schedule.until_next_window_ms(self._random_byte())
+        self._next_window_ms = self.clock.uptime_ms() + self.schedule.until_next_window_ms(self._random(1)[0])
         if self.visit.handle >= 0 and self.session.is_open:
             return  # the wearer waits: the minute of listening that a sync costs is the lesser evil
-        self._window_s = self.clock.now()
         self.radio.pause()  # its own advertisements would blank a part of the window
         if self.schedule.note_battery(self.board.power.battery_mv()) == STOP:
             self._switch_off()  # while there is enough left to close the log
-        heard = self.journal.encounters
-        heard.heard = 0
-        complete = self.radio.scan(self.schedule.window_ms, self.schedule.scan_interval_us(), self._drain)
-        self._drain()
-        if complete:
-            self.schedule.note_window(heard.heard)
+        journal = self.journal
+        if journal.listen(self.radio, self.schedule.window_ms, self.schedule.scan_interval_us(), self._slot):
+            self.schedule.note_window(journal.encounters.heard)
             self._progressed(_LISTENED)
         gc.collect()  # at a quiet moment, and often: the heap never fragments far
         self.board.indicator.show(self._condition())
 
-    def _drain(self):
-        self.journal.drain(self._window_s, self._slot)
-
-    # --- iPhones ---------------------------------------------------------------------------------------------
-
     def _may_read_phone(self):
-        # Not across a slot's end: the address must change on time, and it cannot while connecting.
-        return self.phones.due is not None and self._ms_to_slot_end() > _PHONE_LIMIT_MS + 2000
-
-    def _read_phone(self):
-        found = self.phones.begin(self.clock.now())
-        if found:
-            ident = self.radio.read_phone_id(found[0], found[1], _PHONE_LIMIT_MS)
-            if ident:
-                self.phones.learn(found[1], ident, self._slot)
+        # Not across a slot's end: the address must change on time, and it cannot while connecting. Nor while the
+        # wearer presses the button: the light must answer at once.
+        if self.journal.phones.due < 0 or self.board.button.restless:
+            return False
+        return self.clock.ms_to(SLOT_S) > _PHONE_LIMIT_MS + 2000
 
     # --- The kiosk -------------------------------------------------------------------------------------------
 
@@ -253,7 +227,7 @@ class Token:
         self._advertise()
 
     def _serve_kiosk(self):
-        if self.visit.serve(self.clock.uptime_ms() + self._ms_to_slot_end()):
+        if self.visit.serve(self.clock.uptime_ms() + self.clock.ms_to(SLOT_S)):
             show = self.board.indicator.show
             if self.visit.handle < 0:
                 show(patterns.SYNC_MODE if self.session.is_open else patterns.OFF)
@@ -301,19 +275,12 @@ class Token:
 
     # --- Time ------------------------------------------------------------------------------------------------
 
-    def _ms_to_slot_end(self):
-        left_s = SLOT_S - self.clock.now() % SLOT_S
-        return left_s * 1000 - self.clock.ms_in_second()
-
-    def _ms_to_window(self):
-        return self._next_window_ms - self.clock.uptime_ms()
-
     def _ms_to_next(self):
-        visited = self.radio.kiosk >= 0 or self.visit.handle >= 0
-        if self._may_read_phone() and not visited and not self.session.is_open:
+        busy = self.session.is_open or self.radio.kiosk >= 0 or self.visit.handle >= 0
+        if not busy and self._may_read_phone():
             return 0
-        wait_ms = min(self._ms_to_window(), self._ms_to_slot_end())
-        if self.session.is_open or visited or not self.radio.advertising:
+        wait_ms = min(self._next_window_ms - self.clock.uptime_ms(), self.clock.ms_to(SLOT_S))
+        if busy or not self.radio.advertising:
             wait_ms = min(wait_ms, _SOON_MS)
         if self.board.button.restless:
             wait_ms = min(wait_ms, _BUTTON_POLL_MS)

@@ -5,6 +5,7 @@ and shell completion answer at once.
 """
 
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
@@ -29,12 +30,13 @@ def new_app() -> typer.Typer:
 
 def build_app() -> typer.Typer:
     """The whole command."""
+    from host_tools.authority import commands as authority
     from host_tools.kiosk import commands as kiosk
     from host_tools.matching import commands as matching
     from host_tools.provisioning import commands as provisioning
 
     app = new_app()
-    for part in (matching, kiosk, provisioning):
+    for part in (matching, kiosk, provisioning, authority):
         part.register(app)
     return app
 
@@ -74,6 +76,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Vietnamese letters shows "?", not a traceback
+    logging.getLogger("stamina").addHandler(logging.NullHandler())  # what failed is told when it has failed for good
     sys.exit(run(build_app(), sys.argv[1:]))
 
 

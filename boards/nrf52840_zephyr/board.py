@@ -200,6 +200,7 @@ class Board:
     def __init__(self):
         self.store = FlashAreaStore(FlashArea(settings.LOG_AREA, _BLOCK_BYTES))
         self.clock = Clock()  # unset after every start: this port keeps no time
+        self.scratch = None  # … and nothing else
         self.entropy = Entropy()
         self.indicator = Indicator(
             (settings.PINS_RED, settings.PINS_GREEN, settings.PINS_BLUE), settings.PINS_LOW_IS_ON

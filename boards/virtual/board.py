@@ -6,8 +6,8 @@ import struct
 
 import lockstep
 import settings
+from adapters import clock
 from adapters.button import ContactButton
-from adapters.clock import Clock
 from adapters.radio import Radio
 from micropython import const
 from nor_flash import NorFlash
@@ -74,6 +74,42 @@ class Watchdog:
         lockstep.call(36)
 
 
+class Scratch:
+    """Memory that outlives a reset: a file, which the host takes away when the power is cut."""
+
+    def __init__(self, path):
+        self._image = path
+
+    def write(self, data):
+        """Keep up to 2048 bytes."""
+        with open(self._image, "wb") as file:
+            file.write(data)
+
+    def read(self):
+        """What was kept last: bytes of any content, b"" when there are none."""
+        try:
+            with open(self._image, "rb") as file:
+                return file.read()
+        except OSError:
+            return b""
+
+
+class Clock(clock.Clock):
+    """A clock that the host keeps through a reset, as a chip's own."""
+
+    def __init__(self):
+        super().__init__()
+        rtc = os.getenv("BOARD_RTC")
+        if rtc:
+            self.set_about(int(rtc))
+            self.is_set = True
+
+    def save(self):
+        """Let the host keep the time, if it is known."""
+        if self.is_set:
+            lockstep.call(37, struct.pack("<I", self.now()))
+
+
 class Board:
     """What `app.Token` asks of a board; every boards/*/board.py has the same names."""
 
@@ -82,9 +118,7 @@ class Board:
     def __init__(self):
         self.store = NorFlash(os.getenv("BOARD_FLASH", ""), settings.LOG_BLOCKS + 2)
         self.clock = Clock()
-        rtc = os.getenv("BOARD_RTC")
-        if rtc:  # a battery-backed clock that the technician has set
-            self.clock.set(int(rtc))
+        self.scratch = Scratch(os.getenv("BOARD_FLASH", "") + ".scratch")
         self.entropy = Entropy()
         self.power = Power()
         self.indicator = Indicator()

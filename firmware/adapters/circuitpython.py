@@ -221,6 +221,7 @@ class CircuitPythonBoard:
     def __init__(self):
         self.store = FileStore(open(settings.LOG_FILE, "r+b"), os.sync, settings.LOG_BLOCKS + 2)
         self.clock = Clock()
+        self.scratch = None  # the chip's sleep memory is too small for the table of encounters
         self.entropy = Entropy()
         lights = (settings.PINS_RED, settings.PINS_GREEN, settings.PINS_BLUE)
         self.indicator = Indicator(lights, settings.PINS_LOW_IS_ON)

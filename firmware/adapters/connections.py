@@ -31,13 +31,15 @@ _ATT_HEADER_BYTES = const(3)
 _MTU_LEAST = const(23)
 _GUEST_MS = const(30_000)  # a phone that reads the id is gone in seconds; who stays longer holds a place
 _TIDY_MS = const(5000)
+_LEAVE_MS = const(500)  # for the end of a connection to be told
 
 # How far reading a phone's id has come.
 _IDLE = const(0)
 _CONNECTING = const(1)
 _FINDING = const(2)
 _READING = const(3)
-_OVER = const(4)
+_LEAVING = const(4)
+_OVER = const(5)
 
 
 class Connections(Cures):
@@ -57,6 +59,7 @@ class Connections(Cures):
         super().__init__(ring, wait)
         self._ble = bluetooth.BLE()
         self._woken = False
+        self._called = False  # by the wearer, since the last look
         self._inbox = bytearray(_REQUESTS * (_REQUEST_BYTES + 1))
         self._in_write = 0
         self._mtus = [_MTU_LEAST] * _PEERS
@@ -102,8 +105,8 @@ class Connections(Cures):
         self._woken = False
 
     def wake(self):
-        """End a `wait` early, from an irq of any kind."""
-        self._woken = True
+        """End a `wait` early, and the reading of a phone's id: the button has been pressed; called in the irq."""
+        self._woken = self._called = True
 
     def _is_woken(self):
         return self._woken
@@ -169,15 +172,16 @@ class Connections(Cures):
         """Connect to an iPhone, read its BluezoneID, disconnect.
 
         Returns:
-            12 bytes, or b"" when that did not work out within `limit_ms`.
+            12 bytes, or b"" when that did not work out within `limit_ms`, or until `wake` was called.
         """
+        self._called = False
         self._phone_id = b""
         self._phone_handle = self._phone_value = _NONE
         self._phone = state = _CONNECTING
         deadline = ticks_add(ticks_ms(), limit_ms)
         try:
             self._ble.gap_connect(address_type, address, limit_ms)
-            while self._phone != _OVER:
+            while self._phone != _OVER and not self._called:
                 left_ms = ticks_diff(deadline, ticks_ms())
                 if left_ms <= 0:
                     break
@@ -196,10 +200,24 @@ class Connections(Cures):
                 self._ble.gap_connect(None)
         except OSError:
             self.faults += 1
-        if self._phone_handle != _NONE:
-            self.disconnect(self._phone_handle)
+            if self._phone == _CONNECTING:
+                self._phone = _OVER
+        self._leave_phone()
         self._phone = _IDLE
         return self._phone_id if len(self._phone_id) == 12 else b""
+
+    def _leave_phone(self):
+        # Until the end is told: told during the next reading, it would be taken for the end of that one.
+        if self._phone == _OVER and self._phone_handle != _NONE:
+            self._phone = _READING
+        deadline = ticks_add(ticks_ms(), _LEAVE_MS)
+        left_ms = _LEAVE_MS
+        while self._phone != _OVER and left_ms > 0:
+            if self._phone_handle != _NONE and self._phone != _LEAVING:
+                self._phone = _LEAVING
+                self.disconnect(self._phone_handle)
+            self.wait(left_ms)
+            left_ms = ticks_diff(deadline, ticks_ms())
 
     # --- In the irq ------------------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 import gc
 import os
 import time
-from struct import pack, unpack_from
 from time import sleep_ms, ticks_add, ticks_diff, ticks_ms
 
 import esp32
@@ -15,14 +14,9 @@ from adapters.clock import Clock
 from adapters.radio import Radio
 from adapters.store import PartitionStore
 from tracing.patterns import Player
-from tracing.records import crc32
 
 _EPOCH_2000_S = 946_684_800  # this port counts from 2000-01-01
 _FIRST_YEAR = 2024  # the chip's clock begins in 2000: earlier than this means never set
-_RTC_MEMORY_BYTES = 2048
-_RTC_HEAD = "<HHI"  # magic, length, CRC-32 of the data
-_RTC_HEAD_BYTES = 8
-_RTC_MAGIC = 0xB25A
 _WATCHDOG_MS = 600_000  # longer than a whole sync, and than all cures of the radio take together
 _STEP_MS = 20  # how late an event may be noticed; FreeRTOS sleeps in between
 
@@ -114,27 +108,35 @@ class PinButton(ContactButton):
 
 
 class RtcMemory:
-    """Bytes that outlive a reset, not a loss of power: 2048 in the chip's RTC domain, guarded by a CRC."""
+    """Memory that outlives a reset, not a loss of power: 2048 bytes in the chip's RTC domain."""
 
     def __init__(self):
         self._rtc = machine.RTC()
 
-    def keep(self, data):
-        """Keep up to 2040 bytes."""
-        self._rtc.memory(pack(_RTC_HEAD, _RTC_MAGIC, len(data), crc32(data)) + bytes(data))
+    def write(self, data):
+        """Keep up to 2048 bytes."""
+        self._rtc.memory(data)
 
-    def kept(self):
-        """What was kept last, or b"" when there is nothing that can be believed."""
-        return believed(self._rtc.memory())
+    def read(self):
+        """What was kept last, if nothing has spoilt it: bytes of any content, b"" when there are none."""
+        return self._rtc.memory()
 
 
-def believed(raw):
-    """The data in `raw`, RTC memory as it was found after a reset; b"" when length or CRC do not fit."""
-    if len(raw) < _RTC_HEAD_BYTES:
-        return b""
-    magic, length, crc = unpack_from(_RTC_HEAD, raw, 0)
-    data = raw[_RTC_HEAD_BYTES : _RTC_HEAD_BYTES + length]
-    return data if magic == _RTC_MAGIC and len(data) == length and crc32(data) == crc else b""
+class ChipClock(Clock):
+    """A clock that is kept in the chip's own, which outlives a reset, not a loss of power, and drifts meanwhile."""
+
+    def __init__(self):
+        super().__init__()
+        self._rtc = machine.RTC()
+        if self._rtc.datetime()[0] >= _FIRST_YEAR:
+            self.set_about(time.time() + _EPOCH_2000_S)
+            self.is_set = True
+
+    def save(self):
+        """Write the time, if it is known, into the chip's clock."""
+        if self.is_set:
+            year, month, day, hour, minute, second, weekday = time.gmtime(self.now() - _EPOCH_2000_S)[:7]
+            self._rtc.datetime((year, month, day, weekday, hour, minute, second, 0))
 
 
 class Esp32Board:
@@ -151,10 +153,8 @@ class Esp32Board:
         if not found:
             raise OSError("there is no partition " + settings.LOG_PARTITION + ": see deploy.md")
         self.store = PartitionStore(found[0])
-        self.clock = Clock()
-        if machine.RTC().datetime()[0] >= _FIRST_YEAR:
-            # The chip's clock survives a reset, not a loss of power; the technician's tool has set it to UTC.
-            self.clock.set(time.time() + _EPOCH_2000_S)
+        self.clock = ChipClock()  # the technician's tool has set it to UTC
+        self.scratch = RtcMemory()
         self.entropy = Entropy()
         self.power = Power(settings.PINS_BATTERY_ADC, settings.BATTERY_DIVIDER_RATIO_X100, settings.PINS_BUTTON)
         self.indicator = Indicator(settings.PINS_RED, settings.PINS_GREEN, settings.PINS_BLUE)

@@ -10,12 +10,20 @@ not logged.
 from struct import pack_into, unpack_from
 
 from .const import const
+from .records import crc32
 
 # id, first (Unix s), last - first (s), sightings, windows, RSSI maximum, kind and flags, sum of RSSI
 _ENTRY = const("<12sIHBBbBh")
 _BYTES = const(24)
 _MOST_SIGHTINGS = const(255)  # so that the sum of RSSI fits 16 bits; a record's own field has no more
 _MOST_SPAN_S = const(0xFFFF)
+# What follows the entries where they are kept through a reset: mark (another one when the entry changes), when that was
+# (Unix s), CRC-32 of all before.
+_TRAILER = const("<HII")
+_TRAILER_BYTES = const(10)
+_MARK = const(0xB201)
+_LONG_AGO_S = const(-0x10000)
+_BEHIND_S = const(2)  # a clock that was kept through a reset may have lost so much
 
 # The waiting room: bytes 1 and 2 of the id, window (Unix s, low 16 bits), RSSI of the first sighting (0: free). Byte 0
 # of the id chooses one of the sets.
@@ -25,7 +33,9 @@ _WAYS = const(4)
 
 _SPARE_MOST = const(6)  # first-window admissions saved up,
 _SPARE_WINDOWS = const(6)  # and after how many windows there is one more
-_STALE_S = const(80)  # not heard for two windows: gives way when the table is full
+_STALE_S = const(80)  # not heard for two windows: gives way when the table is full,
+_ESTABLISHED = const(4)  # … for three, if so many windows have heard it
+_GRACE_S = const(35)
 _STRONGER_DB = const(6)  # so much stronger must a newcomer be to push out somebody who is still there,
 _NEAR_DBM = const(-75)  # and not even then somebody who is near: a strong transmitter shall not empty the table
 
@@ -42,10 +52,11 @@ class Encounters:
     Attributes:
         heard: different ids in the present scan window: the estimate of how crowded the place is.
         turned_away: sightings of ids that found the table full of nearer ones.
+        full_s: Unix time of the last scan window that found the table full.
     """
 
     def __init__(self, capacity, newcomers=0, dwell_s=150, spare=False):
-        self._buf = bytearray(capacity * _BYTES)
+        self._buf = bytearray(capacity * _BYTES + _TRAILER_BYTES)
         self._cells = bytearray(newcomers * _WAYS * _CELL_BYTES)
         self._dwell_s = dwell_s
         self._used = 0
@@ -53,6 +64,7 @@ class Encounters:
         self._spare = _SPARE_MOST * _SPARE_WINDOWS if spare else -1  # in windows; negative: none, ever
         self.heard = 0
         self.turned_away = 0
+        self.full_s = _LONG_AGO_S
 
     def __len__(self):
         return self._used
@@ -67,8 +79,9 @@ class Encounters:
             kind_flags: kind and flags of the record to be.
 
         Returns:
-            None, or the encounter that had to make room, as `pop` returns it. A full table gives up who has been
-            silent longest; when all are still there, the weakest of those far away, if the newcomer is clearly nearer.
+            None, or the encounter that had to make room, as `pop` returns it. A full table gives up who was heard in
+            few windows and has been silent longest; when all are still there, the weakest of those far away, if the
+            newcomer is clearly nearer.
         """
         if window_s != self._window_s:
             self._window_s = window_s
@@ -114,6 +127,7 @@ class Encounters:
                 return None  # waits for another window
         pushed_out = None
         if (self._used + 1) * _BYTES > len(self._buf):
+            self.full_s = window_s
             pushed_out = self._make_room(window_s, rssi_dbm)
             if pushed_out is None:
                 self.turned_away += 1
@@ -150,9 +164,12 @@ class Encounters:
         stalest_s = window_s - _STALE_S
         weakest_dbm = min(rssi_dbm - _STRONGER_DB, _NEAR_DBM)
         for i in range(self._used):
-            first_s, span_s, sightings, _, _, _, total_dbm = unpack_from("<IHBBbBh", self._buf, i * _BYTES + 12)
-            if first_s + span_s < stalest_s:
-                stalest_s = first_s + span_s
+            first_s, span_s, sightings, windows, _, _, total_dbm = unpack_from("<IHBBbBh", self._buf, i * _BYTES + 12)
+            last_s = first_s + span_s
+            if windows >= _ESTABLISHED:
+                last_s += _GRACE_S
+            if last_s < stalest_s:
+                stalest_s = last_s
                 stalest = i
             if total_dbm // sightings < weakest_dbm:
                 weakest_dbm = total_dbm // sightings
@@ -186,6 +203,35 @@ class Encounters:
 
     def shift(self, seconds):
         """Move all times by `seconds`: the clock has been corrected while these encounters go on."""
+        self.full_s += seconds
         for i in range(self._used):
             at = i * _BYTES + 12
             pack_into("<I", self._buf, at, max(0, unpack_from("<I", self._buf, at)[0] + seconds))
+
+    def dump(self, now_s):
+        """What `load` takes: borrowed until the table changes, at most 24 bytes for each place and 10 more."""
+        size = self._used * _BYTES
+        view = memoryview(self._buf)
+        pack_into(_TRAILER, self._buf, size, _MARK, now_s, 0)
+        crc = crc32(view[: size + _TRAILER_BYTES - 4])
+        pack_into("<I", self._buf, size + _TRAILER_BYTES - 4, crc)
+        return view[: size + _TRAILER_BYTES]
+
+    def load(self, data, now_s):
+        """Take up what `dump` gave before a reset; the waiting room begins empty.
+
+        Args:
+            data: bytes of any content.
+
+        Returns:
+            False, and nothing has changed, when it is damaged, of another firmware, too long, or from the future.
+        """
+        size = len(data) - _TRAILER_BYTES
+        if size < 0 or size % _BYTES or len(data) > len(self._buf):
+            return False
+        mark, kept_s, crc = unpack_from(_TRAILER, data, size)
+        if mark != _MARK or kept_s > now_s + _BEHIND_S or crc != crc32(memoryview(data)[:-4]):
+            return False
+        self._buf[: len(data)] = data
+        self._used = size // _BYTES
+        return True

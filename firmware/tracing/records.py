@@ -100,8 +100,8 @@ def unpack_block_header(buf):
 # --- The token's own state in flash ----------------------------------------------------------------------------
 STATE_BYTES = 80
 # magic, version, flags, boot, write counter, key day, reserved, daily key, serial, watermark, last sync (Unix s),
-# last time known (Unix s), reserved, CRC-32
-_STATE = "<BBHHIHH32s8sIII10sI"
+# last time known (Unix s), skew of the clock (ppm; -1: not known), reserved, CRC-32
+_STATE = "<BBHHIHH32s8sIIIi6sI"
 _STATE_MAGIC = const(0xB5)
 _STATE_VERSION = const(1)
 STATE_PROVISIONED = 0x0001  # keys and serial were written by a technician, not made by the token itself
@@ -111,7 +111,8 @@ def pack_state(buf, counter, state):
     """Write a state record into `buf`. `state` has the fields of `state.State`."""
     pack_into(
         _STATE, buf, 0, _STATE_MAGIC, _STATE_VERSION, state.flags, state.boot, counter, state.key_day, 0,
-        state.daily_key, state.serial, state.watermark, state.last_sync_s, state.last_time_s, b"\xff" * 10, 0,
+        state.daily_key, state.serial, state.watermark, state.last_sync_s, state.last_time_s, state.skew_ppm,
+        b"\xff" * 6, 0,
     )  # fmt: skip
     _seal(buf, STATE_BYTES)
 
@@ -124,6 +125,7 @@ def unpack_state(buf, state):
     state.flags, state.boot, counter, state.key_day = fields[2], fields[3], fields[4], fields[5]
     state.daily_key, state.serial, state.watermark = fields[7], fields[8], fields[9]
     state.last_sync_s, state.last_time_s = fields[10], fields[11]
+    state.skew_ppm = fields[12] if fields[12] != -1 else 0
     return counter
 
 

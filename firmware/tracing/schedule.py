@@ -55,7 +55,7 @@ class Schedule:
         """Interval and window to give to the radio: three per scan window, for it visits one channel in each."""
         return self.window_ms * 1000 // 3
 
-    def note_window(self, distinct_ids):
+    def note_window(self, heard):
         """Follow the crowd: call it after each scan window that was completed.
 
         In a crowd packets collide (pure ALOHA: of N devices with interval T, a packet gets through with probability
@@ -63,9 +63,9 @@ class Schedule:
         there on the number of ids heard says less and less about the number of devices, and falls in the end.
 
         Args:
-            distinct_ids: how many different ids were heard in it.
+            heard: how many different ids were heard in it.
         """
-        heard = min(distinct_ids, _MOST) * 100 // _HEARD_PERCENT
+        heard = min(heard, _MOST) * 100 // _HEARD_PERCENT
         found = min(heard, _MOST)
         for _ in range(8):  # found = heard·e^g, where g follows from found; a load beyond 1 leads far up
             growth = 2048 + found * (_AIRTIME_US * 512) // self._adv_us

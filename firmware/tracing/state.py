@@ -21,11 +21,11 @@ class State:
     Attributes:
         flags: records.STATE_*; boot: counts the starts; key_day: days since 1970-01-01 of `daily_key`, 0 unknown;
         daily_key: 32 bytes; serial: 8 bytes; watermark: everything before this sequence number is in a database;
-        last_sync_s, last_time_s: Unix s, 0 never.
+        last_sync_s, last_time_s: Unix s, 0 never; skew_ppm: of the clock, 0 unknown.
     """
 
     def __init__(self):
-        self.flags = self.boot = self.key_day = self.watermark = self.last_sync_s = self.last_time_s = 0
+        self.flags = self.boot = self.key_day = self.watermark = self.last_sync_s = self.last_time_s = self.skew_ppm = 0
         self.daily_key = bytes(_KEY_BYTES)
         self.serial = bytes(8)
 

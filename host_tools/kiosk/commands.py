@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+from host_tools.matching.list_options import AllowHttp, AllowUnsigned, Cases, ListCache, ListKey
+
+Rules = Annotated[str | None, typer.Option(help="The rules: viet-nam, dp-3t, cwa, or a file like rules.toml.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 
 
@@ -30,14 +33,26 @@ def demo(
 
 
 def sync(
-    cases: Annotated[Path, typer.Option(help="The national list, as JSON.")],
+    cases: Cases,
     database: Annotated[Path, typer.Option(help="The kiosk's database; made when missing.")] = Path("kiosk.sqlite"),
     seconds: Annotated[float, typer.Option(help="How long to wait for tokens.")] = 60.0,
+    list_key: ListKey = None,
+    list_cache: ListCache = None,
+    allow_http: AllowHttp = False,
+    allow_unsigned: AllowUnsigned = False,
+    rules: Rules = None,
+    board: Annotated[str | None, typer.Option(help="The tokens' board, for its RSSI offset.")] = None,
     as_json: Json = False,
 ) -> None:
     """Read every token in sync mode near this PC, over its own Bluetooth adapter, and tell each verdict."""
+    from host_tools.matching.list_options import list_source
+    from host_tools.matching.rules import load_rules
+    from host_tools.provisioning.firmware_files import rssi_offset_db
+
     from .serve import serve_here
 
-    found = serve_here(cases, database, seconds, quiet=as_json)
+    judged_by = load_rules(rules).for_board(rssi_offset_db(board) if board else 0.0)
+    source = list_source(cases, list_key, list_cache, allow_http=allow_http, allow_unsigned=allow_unsigned)
+    found, status = serve_here(source, database, seconds, quiet=as_json, rules=judged_by)
     if as_json:
-        print(json.dumps({"tokens": found}, ensure_ascii=False))
+        print(json.dumps({"list": status.as_dict(), "tokens": found}, ensure_ascii=False))

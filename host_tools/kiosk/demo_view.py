@@ -7,7 +7,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from host_tools.matching.verdict import VIETNAM_TIME, Rules, Verdict, load_rules
+from host_tools.matching.rules import Rules, load_rules
+from host_tools.matching.verdict import VIETNAM_TIME, Verdict
 from host_tools.simulation import demo, truth
 from host_tools.simulation.demo import DemoResult
 from host_tools.simulation.outcome import PairOutcome
@@ -102,6 +103,7 @@ def _wearer_report(result: DemoResult, name: str, rules: Rules) -> WearerReport:
         battery_mv=found.info.battery_mv,
         days=history(found.encounters, rules),
         contacts=contacts(found.encounters, rules),
+        list_version=found.list_version,
     )
 
 

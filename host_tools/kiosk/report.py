@@ -14,8 +14,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from host_tools.errors import UserError
+from host_tools.matching.explanation import Explanation, ListVersion, bands_words, explain
 from host_tools.matching.exposures import pair_of
-from host_tools.matching.verdict import VIETNAM_TIME, DayExposure, Rules, Verdict, vietnam_day
+from host_tools.matching.risk import DayExposure
+from host_tools.matching.rules import Rules
+from host_tools.matching.verdict import VIETNAM_TIME, Verdict, vietnam_day
 from host_tools.storage.store import Encounter
 
 from .charts import Contact, DayHistory, TimelineRow, TrueMeeting, history_chart, timeline
@@ -31,6 +34,7 @@ class WearerReport:
         verdict: None when the token could not be read; `failure` says why then.
         last_sync_s: Unix s; None: never.
         contacts: every encounter in the token's log.
+        list_version: the list that the verdict rests on, if it is known.
     """
 
     name: str
@@ -41,6 +45,7 @@ class WearerReport:
     days: Sequence[DayHistory] = ()
     contacts: Sequence[Contact] = ()
     failure: str = ""
+    list_version: ListVersion | None = None
 
     @property
     def state(self) -> Literal["exposed", "safe", "unread"]:
@@ -50,6 +55,11 @@ class WearerReport:
     def exposures(self) -> tuple[DayExposure, ...]:
         """Time spent with cases, the days that made the verdict first."""
         return (*self.verdict.days, *self.verdict.met) if self.verdict else ()
+
+    @property
+    def explanation(self) -> Explanation | None:
+        """The verdict's reasons in words."""
+        return explain(self.verdict, self.list_version) if self.verdict else None
 
     @property
     def battery_low(self) -> bool:
@@ -113,7 +123,7 @@ def contacts(encounters: Iterable[Encounter], rules: Rules) -> list[Contact]:
 
 
 def _is_near(encounter: Encounter, rules: Rules) -> bool:
-    return encounter.rssi_mean_dbm >= rules.near_dbm[pair_of(encounter)]
+    return encounter.rssi_mean_dbm + rules.rssi_offset_db >= rules.near_dbm[pair_of(encounter)]
 
 
 def write_report(path: Path, title: str, wearers: Sequence[WearerReport], simulation: Simulation | None = None) -> None:
@@ -143,6 +153,7 @@ def render(title: str, wearers: Sequence[WearerReport], simulation: Simulation |
         lstrip_blocks=True,
     )
     environment.filters["moment"] = _moment
+    environment.filters["bands"] = bands_words
     truth = {row.wearer.short_code: row.meetings for row in simulation.truth} if simulation else {}
     rows = [TimelineRow(w.name, w.contacts, truth.get(w.short_code, ())) for w in wearers]
     charts = {w.short_code: Markup(history_chart(w.days, f"h{n}")) for n, w in enumerate(wearers) if w.days}

@@ -5,6 +5,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from host_tools.matching.explanation import ListVersion, explain
 from host_tools.matching.verdict import Verdict
 
 from .service import WearerResult
@@ -13,21 +14,15 @@ SAFE_WORDS = "✓ An toàn (safe)"
 EXPOSED_WORDS = "⚠ F1: tiếp xúc gần (close contact)"
 
 
-def verdict_words(verdict: Verdict) -> str:
-    """The verdict in words, with minutes, day, near or far; never whom."""
-    if verdict.kind == "exposed":
-        parts = [
-            f"{day.minutes} min on {day.day:%d/%m/%Y}, " + (f"near {day.minutes_near} min" if day.near else "far")
-            for day in verdict.days
-        ]
-        return f"{EXPOSED_WORDS} — " + "; ".join(parts)
-    if verdict.met:
-        parts = [
-            f"{day.minutes} min on {day.day:%d/%m/%Y} " + (f"(near {day.minutes_near})" if day.near else "(far)")
-            for day in verdict.met
-        ]
-        return f"{SAFE_WORDS} — below the rule: " + "; ".join(parts)
-    return SAFE_WORDS
+def verdict_lines(verdict: Verdict, version: ListVersion | None) -> list[str]:
+    """The verdict for the clerk: in few words, then the reasons, first in Vietnamese; never whom."""
+    words = EXPOSED_WORDS if verdict.kind == "exposed" else SAFE_WORDS
+    below = verdict.kind == "safe" and verdict.met
+    reasons = explain(verdict, version)
+    return [
+        words + (" — dưới mức quy định (below the rule)" if below else ""),
+        *(f"  {line}" for line in (*reasons.vi, *reasons.en)),
+    ]
 
 
 class TerminalScreen:

@@ -3,31 +3,31 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 
+from host_tools.errors import UserError
 from host_tools.link.adapter import real
-from host_tools.matching.national_list import load
-from host_tools.matching.verdict import load_rules
+from host_tools.matching.explanation import ListVersion, explanation_json
+from host_tools.matching.list_source import ListSource, ListStatus
+from host_tools.matching.rules import Rules
 from host_tools.storage.store import Store
 from tracing.wire import short_code
 
-from .screens import TerminalScreen, verdict_words
+from .screens import TerminalScreen, verdict_lines
 from .service import Kiosk, WearerResult
+
+LIST_EVERY_S = 900.0  # so often the kiosk asks for a newer list
 
 
 def result_json(result: WearerResult) -> dict[str, object]:
     """A wearer's result for machines."""
-    verdict = result.verdict
     return {
         "serial": result.info.serial.hex(),
         "short_code": short_code(result.info.serial),
-        "verdict": verdict.kind,
-        "days": [
-            {"day": str(day.day), "minutes": day.minutes, "near": day.near, "minutes_near": day.minutes_near}
-            for day in (*verdict.days, *verdict.met)
-        ],
+        **explanation_json(result.verdict, result.list_version),
         "new_records": result.sync.new_records,
         "battery_mv": result.info.battery_mv,
         "last_sync_s": result.finished_s,
@@ -42,23 +42,62 @@ class _Collecting(TerminalScreen):
     def finished(self, code: str, result: WearerResult) -> None:
         super().finished(code, result)
         self.results.append(result)
-        self.console.print(f"{code}: {verdict_words(result.verdict)}. Pin {result.info.battery_mv / 1000:.2f} V")
+        words, *reasons = verdict_lines(result.verdict, result.list_version)
+        self.console.print(f"{code}: {words}. Pin {result.info.battery_mv / 1000:.2f} V")
+        for line in reasons:
+            self.console.print(line, highlight=False)
 
 
-def serve_here(cases: Path, database: Path, seconds: float, quiet: bool) -> list[dict[str, object]]:
-    """Serve tokens for `seconds`; returns the results for machines.
+async def keep_fresh(
+    kiosk: Kiosk, source: ListSource, now: Callable[[], float], told: Callable[[ListStatus | str], None]
+) -> None:
+    """Give the kiosk every newer list, until cancelled. Tokens are served meanwhile; a bad list changes nothing.
+
+    Args:
+        now: Unix seconds.
+        told: receives how the list stands, or why there is no telling.
+    """
+    while True:
+        await asyncio.sleep(LIST_EVERY_S)
+        try:
+            cases, status = await asyncio.to_thread(source.load, now())
+        except UserError as error:
+            told(f"{error} The list of before stays in use.")
+        else:
+            kiosk.use_list(cases, ListVersion.of(status))
+            told(status)
+
+
+def serve_here(
+    source: ListSource, database: Path, seconds: float, quiet: bool, rules: Rules
+) -> tuple[list[dict[str, object]], ListStatus]:
+    """Serve tokens for `seconds` by these rules; returns the results for machines, and how the list stood at the end.
 
     Raises:
         UserError: the list, the database or the adapter cannot be used.
     """
-    national = load(cases)
-    with Store(database) as store, _Collecting(Console(quiet=quiet)) as screen:
-        kiosk = Kiosk(real(), store, national, load_rules(), time.time, screen)
+    console = Console(quiet=quiet)
+    cases, status = source.load(time.time())
+    heard = [status]
+
+    def told(news: ListStatus | str) -> None:
+        if isinstance(news, ListStatus):
+            heard[:] = [news]
+            news = news.problem or f"{news.words()}."
+        console.print(news, markup=False, highlight=False)
+
+    told(status)
+    with Store(database) as store, _Collecting(console) as screen:
+        kiosk = Kiosk(real(), store, cases, rules, time.time, screen, ListVersion.of(status))
 
         async def serve() -> None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await kiosk.run()
+            fresh = asyncio.create_task(keep_fresh(kiosk, source, time.time, told))
+            try:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await kiosk.run()
+            finally:
+                fresh.cancel()
 
         asyncio.run(serve())
-        return [result_json(result) for result in screen.results]
+        return [result_json(result) for result in screen.results], heard[0]

@@ -14,9 +14,11 @@ from host_tools.link.adapter import Adapter
 from host_tools.link.bluetooth import FoundToken, connected, tokens_in_sync_mode
 from host_tools.link.session import KioskSession, SessionError, SyncResult, TokenInfo, synchronise
 from host_tools.matching.case_index import CaseIndex
+from host_tools.matching.explanation import ListVersion
 from host_tools.matching.exposures import days_of_encounters, match_encounters
 from host_tools.matching.national_list import NationalList
-from host_tools.matching.verdict import Rules, Verdict, judge
+from host_tools.matching.rules import Rules
+from host_tools.matching.verdict import Verdict, infectious_periods, judge
 from host_tools.storage.store import Encounter, Store
 from tracing.kiosk_messages import VERDICT_EXPOSED, VERDICT_SAFE
 
@@ -32,6 +34,7 @@ class WearerResult:
     Attributes:
         encounters: what the token has logged and the database still holds.
         verdict: of those encounters against the list.
+        list_version: which list that was, if the kiosk knows.
     """
 
     info: TokenInfo
@@ -39,6 +42,7 @@ class WearerResult:
     encounters: list[Encounter]
     verdict: Verdict
     finished_s: int
+    list_version: ListVersion | None = None
 
 
 class Screen(Protocol):
@@ -60,7 +64,8 @@ class Screen(Protocol):
 def assess(encounters: list[Encounter], cases: NationalList, rules: Rules) -> Verdict:
     """The verdict on a wearer's encounters."""
     index = CaseIndex(cases.cases, days_of_encounters(encounters), {encounter.bluezone_id for encounter in encounters})
-    return judge(match_encounters(encounters, index), rules)
+    exposures = match_encounters(encounters, index)
+    return judge(exposures, rules, infectious_s=infectious_periods(cases.cases, exposures))
 
 
 class Kiosk:
@@ -73,6 +78,7 @@ class Kiosk:
         rules: what counts as a close contact.
         now: Unix seconds.
         screen: shows what happens.
+        list_version: which list `cases` is, for the explanations.
     """
 
     def __init__(
@@ -83,6 +89,7 @@ class Kiosk:
         rules: Rules,
         now: Callable[[], float],
         screen: Screen,
+        list_version: ListVersion | None = None,
     ) -> None:
         self._adapter = adapter
         self._store = store
@@ -90,10 +97,16 @@ class Kiosk:
         self._rules = rules
         self._now = now
         self._screen = screen
+        self._list_version = list_version
         self._serving: dict[str, asyncio.Task] = {}  # by address
         self._attempts: dict[str, int] = {}
         self._rest_until_s: dict[str, float] = {}  # loop time before which an address is left alone
         self._radio = asyncio.Semaphore(1)  # adapters connect to one device at a time
+
+    def use_list(self, cases: NationalList, version: ListVersion | None) -> None:
+        """Judge by this list from the next wearer on."""
+        self._cases = cases
+        self._list_version = version
 
     async def run(self) -> None:
         """Serve whoever comes, until cancelled."""
@@ -148,7 +161,9 @@ class Kiosk:
             await session.show_verdict(VERDICT_EXPOSED if verdict.kind == "exposed" else VERDICT_SAFE)
             with contextlib.suppress(SessionError):
                 await session.bye()  # everything is stored: a link that is lost now costs nothing
-        self._screen.finished(code, WearerResult(result.info, result, encounters, verdict, int(self._now())))
+        now_s = int(self._now())
+        version = self._list_version.at(now_s) if self._list_version else None
+        self._screen.finished(code, WearerResult(result.info, result, encounters, verdict, now_s, version))
 
     @contextlib.asynccontextmanager
     async def _connection(self, token: FoundToken):

@@ -1,4 +1,4 @@
-"""`bluezone match` and `bluezone ids`."""
+"""`bluezone match`, `bluezone ids`, and the commands of evidence_commands.py."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from host_tools.errors import UserError
+from host_tools.matching import evidence_commands
+from host_tools.matching.list_options import AllowHttp, AllowUnsigned, Cases, Kind, ListCache, ListKey
 
 if TYPE_CHECKING:
     from host_tools.matching.exposures import Exposure
@@ -22,22 +24,39 @@ def register(app: typer.Typer) -> None:
     """Add the subcommands of matching."""
     app.command("match")(match)
     app.command("ids")(ids)
+    evidence_commands.register(app)
 
 
 def match(
     log: Annotated[Path, typer.Option(help="A contact log in Bluezone's export format (data_trace.txt).")],
-    cases: Annotated[Path, typer.Option(help="The national list (JSON).")],
+    cases: Cases,
     peer_view: Annotated[
         bool, typer.Option("--peer-view", help="Exchange the log's two ids: the view of the phones it met.")
     ] = False,
+    list_key: ListKey = None,
+    list_cache: ListCache = None,
+    kind: Kind = "F0",
+    allow_http: AllowHttp = False,
+    allow_unsigned: AllowUnsigned = False,
+    rules: Annotated[
+        str | None, typer.Option(help="The rules: viet-nam, dp-3t, cwa, or a file like rules.toml.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look for cases of the national list in a phone's contact log."""
-    from host_tools.matching import national_list, trace_log
-    from host_tools.matching.case_index import CaseIndex
-    from host_tools.matching.exposures import days_of_sightings, match_sightings
+    """Look for cases of the national list in a phone's contact log, and explain the verdict."""
+    import time
 
-    listed = national_list.load(cases)
+    from host_tools.matching import trace_log
+    from host_tools.matching.case_index import CaseIndex
+    from host_tools.matching.explanation import ListVersion, explain, explanation_json
+    from host_tools.matching.exposures import days_of_sightings, match_sightings
+    from host_tools.matching.list_options import list_source
+    from host_tools.matching.rules import load_rules
+    from host_tools.matching.verdict import infectious_periods, judge
+
+    judged_by = load_rules(rules)
+    listed, status = list_source(cases, list_key, list_cache, kind, allow_http, allow_unsigned).load(time.time())
+    version = ListVersion.of(status)
     trace = trace_log.load(log, peer_view)
     index = CaseIndex(
         listed.cases,
@@ -45,11 +64,23 @@ def match(
         only_ids={sighting.peer_id for sighting in trace.sightings},
     )
     matches = match_sightings(trace.sightings, index)
+    verdict = judge(matches, judged_by, judged_by.phone_scan_period_s, infectious_periods(listed.cases, matches))
     rejected = listed.rejected + trace.rejected
     if as_json:
-        print(json.dumps({"matches": [_match_json(m) for m in matches], "rejected": [_json(r) for r in rejected]}))
+        answer = {
+            "list": status.as_dict(),
+            "matches": [_match_json(m) for m in matches],
+            **explanation_json(verdict, version),
+            "rejected": [_json(r) for r in rejected],
+            "doubtful": [_json(r) for r in listed.doubtful],
+        }
+        print(json.dumps(answer))
         return
+    print(status.problem or f"{status.words()}.")
+    _print_remarks("Used, but contradicted by another entry", listed.doubtful)
     _print_matches(matches, rejected, len(trace.sightings), len(listed.cases))
+    reasons = explain(verdict, version)
+    print("\n" + "\n".join(reasons.vi) + "\n\n" + "\n".join(reasons.en))
 
 
 def ids(
@@ -121,15 +152,19 @@ def _print_matches(matches: "list[Exposure]", rejected: "list[Rejection]", sight
                 for m in matches
             ],
         )
-    if rejected:
-        _print_table("Not used", ("Where", "Why"), [(r.where, r.why) for r in rejected[:_SHOWN]])
-        if len(rejected) > _SHOWN:
-            print(f"… and {len(rejected) - _SHOWN} more; --json lists them.")
+    _print_remarks("Not used", rejected)
     print(
         f"{_count(len(matches), 'match', 'matches')} with {_count(len({m.case for m in matches}), 'case')}:"
         f" compared {_count(sightings, 'sighting')} with {_count(cases, 'case')} of the list"
         f" ({_count(len(rejected), 'part')} of the input not used)."
     )
+
+
+def _print_remarks(title: str, remarks: "list[Rejection]") -> None:
+    if remarks:
+        _print_table(title, ("Where", "Why"), [(r.where, r.why) for r in remarks[:_SHOWN]])
+    if len(remarks) > _SHOWN:
+        print(f"… and {len(remarks) - _SHOWN} more; --json lists them.")
 
 
 def _count(number: int, one: str, many: str = "") -> str:

@@ -55,6 +55,7 @@ class Exposure:
         sightings: how often it was heard.
         rssi_max_dbm, rssi_mean_dbm: over those sightings.
         pair: who heard whom, a key of the near/far thresholds in rules.toml, such as "token-ios".
+        windows: scan windows that heard it; 1 where that is not known.
     """
 
     case: int
@@ -67,6 +68,7 @@ class Exposure:
     rssi_max_dbm: int
     rssi_mean_dbm: float
     pair: str
+    windows: int = 1
 
 
 def days_of_sightings(sightings: Iterable[Sighting]) -> set[int]:
@@ -118,6 +120,7 @@ def match_encounters(
                         rssi_max_dbm=encounter.rssi_max_dbm,
                         rssi_mean_dbm=encounter.rssi_mean_dbm,
                         pair=pair_of(encounter),
+                        windows=encounter.windows,
                     )
                 )
     return _in_order(found)

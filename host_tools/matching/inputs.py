@@ -45,28 +45,30 @@ class Rejections(list[Rejection]):
 
 
 @contextmanager
-def reading(path: Path, what: str) -> Iterator[BinaryIO]:
+def reading(path: Path, what: str, name: str = "") -> Iterator[BinaryIO]:
     """Open a file for reading bytes.
 
     Args:
         what: how the sentence calls it, such as "national list".
+        name: where the sentence says that it lies, if the path means nothing to the user.
 
     Raises:
         UserError: it cannot be opened or read.
     """
+    name = name or str(path)
     try:
         with open(path, "rb") as stream:
             yield stream
     except FileNotFoundError:
-        raise UserError(f"There is no {what} at {path}. Nothing was read; check the path.") from None
+        raise UserError(f"There is no {what} at {name}. Nothing was read; check the path.") from None
     except IsADirectoryError:
-        raise UserError(f"{path} is a directory, not a {what}. Nothing was read; name the file in it.") from None
+        raise UserError(f"{name} is a directory, not a {what}. Nothing was read; name the file in it.") from None
     except PermissionError:
         raise UserError(
-            f"The {what} {path} may not be read by this user. Nothing was read; change its permissions."
+            f"The {what} {name} may not be read by this user. Nothing was read; change its permissions."
         ) from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise UserError(f"The {what} {path} cannot be read: {error}. Nothing of it was used.") from None
+        raise UserError(f"The {what} {name} cannot be read: {error}. Nothing of it was used.") from None
 
 
 def shown(value: object) -> str:

@@ -8,7 +8,7 @@ whatever the file holds.
 import codecs
 import re
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 import ijson
 
@@ -32,11 +32,17 @@ _TOKEN = re.compile(
 )
 
 
+class Readable(Protocol):
+    """What is needed of a stream of bytes."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
 class BrokenJson(Exception):
     """The text is not JSON from here on. The message says why and in which line."""
 
 
-def events(stream: BinaryIO) -> Iterator[tuple[str, Any]]:
+def events(stream: Readable) -> Iterator[tuple[str, Any]]:
     """The file as (event, value) pairs: those of `ijson.basic_parse`, and (COMMENT, line number).
 
     Integers come as int, other numbers as Decimal, and a number of absurd length or exponent as text.
@@ -89,7 +95,7 @@ def _reason(error: Exception) -> str:
     return "unexpected end" if "premature EOF" in first_line else first_line.removeprefix("parse error: ")
 
 
-def _pieces(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
+def _pieces(stream: Readable) -> Iterator[tuple[bytes, int]]:
     """Plain JSON in pieces, each with the line number of the comment that followed it, or 0."""
     carry = b""
     line = 1
@@ -122,7 +128,7 @@ def _pieces(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
             raise BrokenJson(f"a text, number or comment of more than 64 KiB in line {line}")
 
 
-def _utf8_chunks(stream: BinaryIO) -> Iterator[bytes]:
+def _utf8_chunks(stream: Readable) -> Iterator[bytes]:
     """The file in chunks, checked to be UTF-8 and freed from a byte order mark; ends with an empty chunk."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     head = stream.read(3)

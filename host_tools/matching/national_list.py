@@ -8,45 +8,50 @@ verdict from a list that lacks cases would look like one from the whole.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from host_tools.errors import UserError
-from host_tools.matching.inputs import Rejection, Rejections, reading, shown
+from host_tools.matching.cases import Case, CaseCollection
+from host_tools.matching.inputs import Rejection, reading, shown
 from host_tools.matching.json_stream import COMMENT, BrokenJson, events
 from tracing.keys import DAY_S, SLOTS_PER_DAY
 
 MAX_SPAN_DAYS = 180  # no client keeps a history for longer
 TIME_LIMIT_S = 1 << 32  # tokens keep Unix times in 32 bits: until 2106
 
+KINDS = ("F0", "F1")  # infected, and close contacts of infected
+
 _KEY = re.compile(r"[0-9A-Fa-f]{64}")
 _FIELDS = ("daily_key", "time_start", "time_end", "max")
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """A usable entry of the list.
+class NationalList:
+    """A list that has been read.
 
     Attributes:
-        index: place in the list's `data`, from 0, rejected entries included.
-        daily_key: 32 bytes, of the UTC day that contains `time_start`.
-        time_start: Unix s; ids that were on the air from here …
-        time_end: … to here count.
-        max: BluezoneIDs per day, 2..86400.
+        rejected: what of it was not used.
+        doubtful: what was used, although another entry contradicts it.
+        kind: "F0" or "F1" when the list says so itself, else None.
+        digests: SHA-256 of each file, in hex.
     """
 
-    index: int
-    daily_key: bytes
-    time_start: int
-    time_end: int
-    max: int
-
-
-@dataclass(frozen=True, slots=True)
-class NationalList:
     cases: list[Case]
     rejected: list[Rejection]
+    doubtful: list[Rejection] = field(default_factory=list)
+    kind: str | None = None
+    digests: tuple[str, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Names the content: SHA-256 of the file, or over the digests of several, in hex."""
+        if len(self.digests) == 1:
+            return self.digests[0]
+        return sha256("".join(self.digests).encode()).hexdigest()
 
 
 def load(path: Path | str) -> NationalList:
@@ -55,25 +60,71 @@ def load(path: Path | str) -> NationalList:
     Raises:
         UserError: the file cannot be read, is not a list, or ends too early.
     """
-    reader = _Reader()
-    with reading(Path(path), "national list") as stream:
-        try:
-            for event, value in events(stream):
-                reader.take(event, value)
-        except BrokenJson as error:
-            raise UserError(
-                f"The national list {path} is damaged {reader.place}: {error}. "
-                "Nothing of it was used, since cases may be missing; fetch it again."
-            ) from None
-        except _NotAList as error:
-            raise UserError(
-                f"{path} is not a national list: {error}. Nothing of it was used; "
-                'expected {"data": [{"daily_key": …, "time_start": …, "time_end": …, "max": …}]}.'
-            ) from None
+    return load_parts([(Path(path), str(path))])
+
+
+def load_parts(parts: Sequence[tuple[Path, str]]) -> NationalList:
+    """Read several files as one list.
+
+    Args:
+        parts: each file, and what messages call it.
+
+    Raises:
+        UserError: one of them cannot be read, is not a list, or ends too early.
+    """
+    collection = CaseCollection()
+    digests: list[str] = []
+    kinds: set[str] = set()
+    entries = 0
+    for path, name in parts:
+        reader = _Reader(collection, f"{Path(name).name}: " if len(parts) > 1 else "", entries)
+        with reading(path, "national list", name) as stream:
+            digests.append(_read(reader, stream, name))
+        entries += reader.entries
+        kinds |= {reader.kind} if reader.kind else set()
+    if len(kinds) > 1:
+        raise UserError(
+            f"The parts of the national list from {parts[0][1]} on are of several kinds: "
+            f"{', '.join(sorted(kinds))}. Nothing of them was used; keep each kind in its own folder."
+        )
+    collection.close()
+    return NationalList(
+        collection.cases, collection.rejected, collection.doubtful, next(iter(kinds), None), tuple(digests)
+    )
+
+
+def _read(reader: "_Reader", stream: BinaryIO, name: str) -> str:
+    """Feed a whole file to the reader; returns its SHA-256."""
+    hashed = _Hashed(stream)
+    try:
+        for event, value in events(hashed):
+            reader.take(event, value)
+    except BrokenJson as error:
+        raise UserError(
+            f"The national list {name} is damaged {reader.place}: {error}. "
+            "Nothing of it was used, since cases may be missing; fetch it again."
+        ) from None
+    except _NotAList as error:
+        raise UserError(
+            f"{name} is not a national list: {error}. Nothing of it was used; "
+            'expected {"data": [{"daily_key": …, "time_start": …, "time_end": …, "max": …}]}.'
+        ) from None
     if not reader.has_data:
-        raise UserError(f'{path} is not a national list: it has no "data". Nothing of it was used; fetch it again.')
-    reader.rejected.close()
-    return NationalList(reader.cases, reader.rejected)
+        raise UserError(f'{name} is not a national list: it has no "data". Nothing of it was used; fetch it again.')
+    return hashed.sha256.hexdigest()
+
+
+class _Hashed:
+    """A stream that adds up the digest of what is read from it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.sha256 = sha256()
+
+    def read(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self.sha256.update(data)
+        return data
 
 
 class _NotAList(Exception):
@@ -93,13 +144,15 @@ _DOCUMENT, _TOP, _ENTRIES, _ENTRY = range(4)
 class _Reader:
     """Puts entries together from JSON events."""
 
-    def __init__(self) -> None:
-        self.cases: list[Case] = []
-        self.rejected = Rejections()
+    def __init__(self, collection: CaseCollection, prefix: str, first_index: int) -> None:
         self.has_data = False
+        self.kind: str | None = None
+        self.entries = 0  # begun so far
+        self._collection = collection
+        self._prefix = prefix
+        self._first_index = first_index
         self._depth = _DOCUMENT
         self._in_data = False
-        self._entries = 0  # begun so far
         self._key = ""
         self._fields: dict[str, tuple[str, Any]] = {}
         self._repeated = ""
@@ -108,9 +161,9 @@ class _Reader:
     def place(self) -> str:
         """Where the reader stands, for a message."""
         if self._in_data and self._depth >= _ENTRY:
-            return f"in data[{self._entries - 1}]"
-        if self._entries:
-            return f"after data[{self._entries - 1}]"
+            return f"in data[{self.entries - 1}]"
+        if self.entries:
+            return f"after data[{self.entries - 1}]"
         return "at its beginning"
 
     def take(self, event: str, value: Any) -> None:
@@ -121,10 +174,9 @@ class _Reader:
         """
         if event == COMMENT:
             inside = self._in_data and self._depth >= _ENTRY
-            entry = f" (data[{self._entries - inside}])" if self._in_data else ""
-            self.rejected.add(
-                f"line {value}{entry}",
-                "a // comment, which JSON does not have; only the comment was left out",
+            entry = f" (data[{self.entries - inside}])" if self._in_data else ""
+            self._reject(
+                f"line {value}{entry}", "a // comment, which JSON does not have; only the comment was left out"
             )
             return
         if event in ("end_map", "end_array"):
@@ -142,6 +194,8 @@ class _Reader:
         elif self._depth == _TOP:
             if self._key == "data":
                 self._begin_data(event)
+            elif self._key == "kind" and event == "string":
+                self.kind = value if value in KINDS else shown(value)
         elif self._in_data and self._depth == _ENTRIES:
             self._begin_entry(event)
         elif self._in_data and self._depth == _ENTRY and self._key in _FIELDS:
@@ -159,18 +213,21 @@ class _Reader:
         self.has_data = self._in_data = True
 
     def _begin_entry(self, event: str) -> None:
-        self._entries += 1
+        self.entries += 1
         self._fields = {}
         self._repeated = ""
         if event != "start_map":
-            self.rejected.add(f"data[{self._entries - 1}]", f"is {_KINDS[event]}, not an object")
+            self._reject(f"data[{self.entries - 1}]", f"is {_KINDS[event]}, not an object")
 
     def _finish_entry(self) -> None:
-        index = self._entries - 1
+        index = self.entries - 1
         try:
-            self.cases.append(self._case(index))
+            self._collection.add(self._case(index), f"{self._prefix}data[{index}]")
         except _BadField as error:
-            self.rejected.add(f"data[{index}].{error.field}", str(error))
+            self._reject(f"data[{index}].{error.field}", str(error))
+
+    def _reject(self, where: str, why: str) -> None:
+        self._collection.rejected.add(f"{self._prefix}{where}", why)
 
     def _case(self, index: int) -> Case:
         if self._repeated:
@@ -185,7 +242,7 @@ class _Reader:
         if time_end - time_start > MAX_SPAN_DAYS * DAY_S:
             raise _BadField("time_end", f"lies more than {MAX_SPAN_DAYS} days after time_start")
         per_day = self._integer("max", 2, DAY_S) if "max" in self._fields else SLOTS_PER_DAY
-        return Case(index, bytes.fromhex(key), time_start, time_end, per_day)
+        return Case(self._first_index + index, bytes.fromhex(key), time_start, time_end, per_day)
 
     def _integer(self, field: str, lowest: int, highest: int) -> int:
         event, value = self._fields.get(field, ("", None))

@@ -23,7 +23,7 @@ SETTINGS = "settings.py"
 _STAY_SOURCE = ("boot.py", "main.py")  # MicroPython starts these two by name, and only as source
 _STATE_BLOCKS = 2  # as in app.py
 _HOST_KEYS = ("chip", "method")  # of interest while flashing only
-_HOST_TABLES = ("energy", "notes", "source")
+_HOST_TABLES = ("calibration", "energy", "notes", "source")
 
 
 class BuiltFile(NamedTuple):
@@ -44,6 +44,18 @@ def boards(root: Path = ROOT) -> dict[str, dict]:
     for path in sorted((root / "boards").glob("*/board.toml")):
         found[path.parent.name] = _read_toml(path)
     return found
+
+
+def rssi_offset_db(board: str, root: Path = ROOT) -> float:
+    """What a board's RSSI is too low by; 0 for a board that nobody has measured.
+
+    Raises:
+        UserError: there is no such board.
+    """
+    known = boards(root)
+    if board not in known:
+        raise UserError(f"There is no board {board!r}; known are {', '.join(known)}. Nothing was done.")
+    return float(known[board].get("calibration", {}).get("rssi_offset_db", 0))
 
 
 def store_blocks(board: Mapping) -> int:
@@ -106,7 +118,7 @@ def build(board: str, out_dir: Path, compiled: bool = True, root: Path = ROOT) -
 def settings_source(board_toml: Path) -> str:
     """The token's settings.py: `[table] key = value` as `TABLE_KEY = value`, `name` as `NAME`.
 
-    `chip`, `method` and the tables `energy`, `notes` and `source` stay on the host.
+    `chip`, `method` and the tables `calibration`, `energy`, `notes` and `source` stay on the host.
 
     Raises:
         UserError: a value is not an integer, a string or a boolean, or two names coincide.

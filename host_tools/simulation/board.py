@@ -71,8 +71,11 @@ class VirtualBoard(asyncio.Protocol):
         air: the medium.
         number: unique on the air.
         battery_mv: called for the battery's voltage.
+        now_s: called for the time of the scenario, Unix s.
 
     Attributes:
+        drift_ppm: by how many millionths its counter runs fast; set it before the process starts.
+        chip_ahead_s: by how much the chip's own clock, which outlives a reset, is ahead of the scenario's.
         light: (time in s, pattern) of everything the light has shown.
         faults: kind, one of FAULTS → how many more times it happens.
         radio_starts: how often the radio has been switched on.
@@ -83,11 +86,21 @@ class VirtualBoard(asyncio.Protocol):
         gone: a future that is done once its process has ended.
     """
 
-    def __init__(self, name: str, air: Air, number: int, battery_mv: Callable[[], int] = lambda: 3000) -> None:
+    def __init__(
+        self,
+        name: str,
+        air: Air,
+        number: int,
+        battery_mv: Callable[[], int] = lambda: 3000,
+        now_s: Callable[[], float] = lambda: asyncio.get_running_loop().time(),
+    ) -> None:
         self.name = name
         self.controller = VirtualController(name, air, number)
         self.device = make_device(name, self.controller)
         self.battery_mv = battery_mv
+        self.now_s = now_s
+        self.drift_ppm = 0
+        self.chip_ahead_s = 0.0
         self.light: list[tuple[float, int]] = []
         self.faults: dict[str, int] = {}
         self.radio_starts = 0
@@ -123,6 +136,8 @@ class VirtualBoard(asyncio.Protocol):
     def replace(self, before: "VirtualBoard") -> None:
         """The same hardware starts anew: what is wrong with it stays, and randomness goes on."""
         self.faults = before.faults
+        self.drift_ppm = before.drift_ppm
+        self.chip_ahead_s = before.chip_ahead_s
         self._random = before._random
         self.controller.random = before.controller.random
 
@@ -149,7 +164,7 @@ class VirtualBoard(asyncio.Protocol):
         self._sent += 1
         self.busy = True
         self.until_ms = None
-        now_ms = asyncio.get_event_loop().now_ms  # type: ignore[attr-defined]
+        now_ms = self._loop().now_ms * (1_000_000 + self.drift_ppm) // 1_000_000
         self._transport.write(struct.pack("<HBI", len(payload), kind, now_ms) + payload)
 
     def wake(self) -> None:
@@ -179,7 +194,7 @@ class VirtualBoard(asyncio.Protocol):
                 until_ms, received = struct.unpack("<II", payload)
                 if received == self._sent & 0xFFFFFFFF:
                     self.busy = False
-                    self.until_ms = until_ms
+                    self.until_ms = -(-until_ms * 1_000_000 // (1_000_000 + self.drift_ppm))
                     if not self.settled.done():
                         self.settled.set_result(None)
                 continue
@@ -489,6 +504,9 @@ class VirtualBoard(asyncio.Protocol):
     def _show(self, payload: bytes) -> None:
         self.light.append((asyncio.get_running_loop().time(), payload[0]))
 
+    def _keep_time(self, payload: bytes) -> None:
+        self.chip_ahead_s = struct.unpack("<I", payload)[0] - self.now_s()
+
     def _off(self, _payload: bytes) -> None:
         self.switched_off = True
 
@@ -511,7 +529,7 @@ class VirtualBoard(asyncio.Protocol):
         10: _active, 11: _address, 12: _address_mode, 13: _advertise, 14: _stop_advertising, 15: _scan,
         16: _stop_scan, 17: _connect, 18: _cancel_connect, 19: _disconnect, 20: _discover, 21: _read_remote,
         22: _register, 23: _set_buffer, 24: _read, 25: _write, 26: _notify, 30: _entropy, 31: _battery, 32: _show,
-        33: _measured, 34: _off, 35: _reset, 36: _feed_watchdog,
+        33: _measured, 34: _off, 35: _reset, 36: _feed_watchdog, 37: _keep_time,
     }  # fmt: skip
 
 

@@ -4,13 +4,14 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from host_tools.kiosk.service import Kiosk, Screen, WearerResult
 from host_tools.link.adapter import virtual
-from host_tools.matching import national_list
-from host_tools.matching.verdict import load_rules
+from host_tools.matching.explanation import ListVersion
+from host_tools.matching.list_source import ListSource
+from host_tools.matching.rules import load_rules
 from host_tools.storage.store import Store
 from tracing import keys
 from tracing.wire import short_code
@@ -163,7 +164,9 @@ async def _at_the_kiosk(world: World, folder: Path, screen: Screen, seed: int, l
     with Store(database) as store:
         for name, given in world.provisioned.items():
             store.name_token(given.serial, name)
-        kiosk = Kiosk(virtual(world.kiosk), store, national_list.load(list_path), load_rules(), world.now_s, seen)
+        cases, status = ListSource(str(list_path), None).load(world.now_s())
+        version = replace(ListVersion.of(status), published_s=int(world.now_s()))
+        kiosk = Kiosk(virtual(world.kiosk), store, cases, load_rules(), world.now_s, seen, version)
         serving = asyncio.create_task(kiosk.run())
         for place, name in enumerate(codes):
             world.call_to_kiosk(name, place)

@@ -44,6 +44,7 @@ class World:
         resets: (time in s, name, reason) of every token that asked to be reset, or whose watchdog starved; it has been
             started again.
         boards, provisioned: by wearer's name; phones: by owner's name.
+        drift_ppm: by how many millionths a token's counter runs fast, by wearer's name; fill it before `start`.
         kiosk: Bumble device of the kiosk's adapter.
     """
 
@@ -55,6 +56,7 @@ class World:
         self.boards: dict[str, VirtualBoard] = {}
         self.provisioned: dict[str, Provisioned] = {}
         self.phones: dict[str, Phone] = {}
+        self.drift_ppm: dict[str, int] = {}
         self.kiosk: Device
         self.resets: list[tuple[float, str, str]] = []
         self._restarts: list[asyncio.Task] = []
@@ -91,18 +93,20 @@ class World:
         self.provisioned[person.name] = given
         flash = self.folder / f"token-{number}.flash"
         flash.unlink(missing_ok=True)
+        scratch_file(flash).unlink(missing_ok=True)
         provision(flash, given, self.scenario.start_s)
         await self._power_on(person.name, number)
 
     async def _power_on(self, name: str, number: int) -> None:
         battery_mv = self.scenario.person(name).battery_mv
-        board = VirtualBoard(name, self.air, number, lambda: battery_mv)
+        board = VirtualBoard(name, self.air, number, lambda: battery_mv, self.now_s)
+        board.drift_ppm = self.drift_ppm.get(name, 0)
         if name in self.boards:
             board.replace(self.boards[name])
         board.on_reset = lambda reason: self._reset(board, reason)
         self.boards[name] = board
         flash = self.folder / f"token-{number}.flash"
-        await self.processes.start(board, flash, BOARD_RTC=str(int(self.now_s())))
+        await self.processes.start(board, flash, BOARD_RTC=str(int(self.now_s() + board.chip_ahead_s)))
 
     def _reset(self, board: VirtualBoard, reason: str) -> None:
         self.resets.append((asyncio.get_running_loop().time(), board.name, reason))
@@ -111,11 +115,13 @@ class World:
 
     async def _start_again(self, board: VirtualBoard) -> None:
         self.processes.kill(board)
-        await self.restart_token(board.name)
+        await self._power_on(board.name, board.controller.number)
 
     async def restart_token(self, name: str) -> None:
-        """Power on again a token whose process has been killed."""
-        await self._power_on(name, self.boards[name].controller.number)
+        """Power on again a token whose process has been killed. Its clock has a battery of its own."""
+        number = self.boards[name].controller.number
+        scratch_file(self.folder / f"token-{number}.flash").unlink(missing_ok=True)
+        await self._power_on(name, number)
 
     async def _start_phone(self, number: int, person: Person) -> None:
         base_id = stream(self._seed, f"base id/{person.name}").randbytes(32)
@@ -150,6 +156,11 @@ class World:
         for phone in self.phones.values():
             phone.stop()
         await self.processes.close()
+
+
+def scratch_file(flash: Path) -> Path:
+    """Where the token of a flash image keeps what outlives a reset, not a loss of power."""
+    return flash.with_name(flash.name + ".scratch")
 
 
 def provision(flash: Path, given: Provisioned, now_s: int) -> None:

@@ -71,7 +71,9 @@ def test_a_press_during_a_window_or_a_blocking_call_is_told_afterwards(live: Any
 
         token.app.board.button.take = noted
         token.app.radio.read_phone_id = lambda *_: token.chip.fiber.sleep(8) or b""
-        token.app.phones.id_of(1, b"123456", 1, 10_000)
+        token.app.journal.phones.id_of(1, b"123456", -60, 1, 10_000)
+        token.app.journal.phones.note_window(2, 10_000)
+        token.app.radio.wake()
         await asyncio.sleep(1)
         token.press(0.1)
         await asyncio.sleep(2)

@@ -22,6 +22,7 @@ CASE = {
     "time_end": PHONE["time_start"] + 86400,
     "max": 96,
 }
+LONGER_CASE = {**CASE, "time_end": CASE["time_end"] + 1}  # not the same entry again, which would be left out
 ROWS = [line.split("\t")[:4] for line in TRACE.read_text().splitlines()]
 
 
@@ -50,7 +51,17 @@ def match(log: Path, cases: Path, *more: str) -> tuple[list[dict], list[dict]]:
     status, out, err = run("match", "--log", log, "--cases", cases, "--json", *more)
     assert (status, err) == (0, "")
     answer = json.loads(out)
-    assert answer.keys() == {"matches", "rejected"}
+    assert answer.keys() == {
+        "list",
+        "matches",
+        "rejected",
+        "doubtful",
+        "verdict",
+        "days",
+        "rule",
+        "list_digest",
+        "explanation",
+    }
     return answer["matches"], answer["rejected"]
 
 
@@ -133,7 +144,8 @@ def test_only_slots_within_the_case_s_time_count(write, start_h, end_h, slots):
 
 def test_damage_costs_only_what_is_damaged_and_indices_stay(write):
     text = json.dumps(
-        {"data": [{**CASE, "daily_key": "ab"}, CASE, {**CASE, "max": 1}, {**CASE, "time_end": 5}, CASE]}, indent=1
+        {"data": [{**CASE, "daily_key": "ab"}, CASE, {**CASE, "max": 1}, {**CASE, "time_end": 5}, LONGER_CASE]},
+        indent=1,
     ).replace('"max": 1\n', '"max": 1 // typed by hand\n')
     bad_lines = [
         "7C3DEC4246EA6F90\tB9A665D754FE65E665D76A45\t-60\t1596866191387\n",

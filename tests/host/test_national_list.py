@@ -1,6 +1,7 @@
 """The national list, as bad as it may come."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from host_tools.errors import UserError
-from host_tools.matching import json_stream, national_list
+from host_tools.matching import cases, json_stream, national_list
+from host_tools.matching.cases import Case, CaseCollection, difference
 from host_tools.matching.inputs import Rejection
 from host_tools.matching.national_list import NationalList
 
 KEY = "4C5224B397F8AB3896781D5AA0F3119F280513F1B592CA280EBDED6357E21084"
+OTHER_KEY = KEY[::-1]
 GOOD = {"daily_key": KEY, "time_start": 1596844800, "time_end": 1596931200, "max": 96}
+OTHER = {**GOOD, "daily_key": OTHER_KEY}
 
 
 def load(tmp_path: Path, content: object) -> NationalList:
@@ -34,11 +38,13 @@ def without(field: str) -> dict:
 
 
 def test_a_good_list(tmp_path):
-    listed = load(tmp_path, {"data": [GOOD, {**without("max"), "daily_key": KEY.lower(), "name": [1, {"max": 0}]}]})
+    listed = load(
+        tmp_path, {"data": [GOOD, {**without("max"), "daily_key": OTHER_KEY.lower(), "name": [1, {"max": 0}]}]}
+    )
     assert listed.rejected == []
     assert [case.index for case in listed.cases] == [0, 1]
+    assert [case.daily_key for case in listed.cases] == [bytes.fromhex(KEY), bytes.fromhex(OTHER_KEY)]
     for case in listed.cases:
-        assert case.daily_key == bytes.fromhex(KEY)
         assert (case.time_start, case.time_end, case.max) == (1596844800, 1596931200, 96)
 
 
@@ -79,7 +85,7 @@ def test_a_good_list(tmp_path):
     ],
 )
 def test_a_bad_entry_is_named_and_the_others_keep_their_places(tmp_path, entry, where, why):
-    listed = load(tmp_path, {"version": {"data": 3}, "data": [GOOD, entry, GOOD], "more": [[]]})
+    listed = load(tmp_path, {"version": {"data": 3}, "data": [GOOD, entry, OTHER], "more": [[]]})
     assert [case.index for case in listed.cases] == [0, 2]
     assert [rejection.where for rejection in listed.rejected] == [where]
     assert why in listed.rejected[0].why
@@ -98,6 +104,50 @@ def test_a_key_given_twice_costs_the_entry(tmp_path):
     listed = load(tmp_path, text.encode())
     assert [case.index for case in listed.cases] == [1]
     assert (listed.rejected[0].where, "twice" in listed.rejected[0].why) == ("data[0].max", True)
+
+
+CASE_0 = "of case 0"
+
+
+@pytest.mark.parametrize(
+    ("later", "rejected", "doubtful"),
+    [
+        (GOOD, [Rejection("data[1]", f"repeats an earlier entry with the key {CASE_0}")], []),
+        (
+            {**GOOD, "daily_key": KEY.lower()},
+            [Rejection("data[1]", f"repeats an earlier entry with the key {CASE_0}")],
+            [],
+        ),
+        (without("max"), [Rejection("data[1]", f"repeats an earlier entry with the key {CASE_0}")], []),
+        ({**GOOD, "time_end": GOOD["time_end"] + 86400}, [], []),
+        ({**GOOD, "time_start": GOOD["time_start"] + 86399}, [], []),
+        (
+            {**GOOD, "time_start": GOOD["time_start"] + 86400},
+            [],
+            [Rejection("data[1].time_start", f"is another day for the key {CASE_0}")],
+        ),
+        ({**GOOD, "max": 48}, [], [Rejection("data[1].max", "is 48, but 96 for the same key in case 0")]),
+    ],
+)
+def test_a_key_in_two_entries(tmp_path, later, rejected, doubtful):
+    """Only a mere repetition is left out: whoever contradicts an entry cannot strike it off."""
+    listed = load(tmp_path, {"data": [GOOD, later, OTHER, later]})
+    repeated = Rejection("data[3]", f"repeats an earlier entry with the key {CASE_0}")
+    assert (listed.rejected, listed.doubtful) == ([*rejected, repeated], doubtful)
+    assert [case.index for case in listed.cases] == ([0, 2] if rejected else [0, 1, 2])
+
+
+def test_a_key_with_very_many_times(tmp_path):
+    spans = [{**GOOD, "time_end": GOOD["time_end"] + i} for i in range(20_000)]
+    listed = load(tmp_path, {"data": spans + spans[:3]})
+    assert (len(listed.cases), len(listed.rejected)) == (20_000, 3)
+
+
+def test_more_entries_than_can_be_held_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(cases, "MAX_CASES", 3)
+    entries = [{**GOOD, "time_end": GOOD["time_end"] + i} for i in range(4)]
+    assert len(load(tmp_path, {"data": [*entries[:3], *entries[:3]]}).cases) == 3
+    assert "more than 3 usable entries" in refused(tmp_path, {"data": entries})
 
 
 def test_longest_span_and_equal_times_are_allowed(tmp_path):
@@ -119,7 +169,7 @@ COMMENTED = """// the list of 2020-08-09
 @pytest.mark.parametrize("chunk_bytes", [1, 2, 3, 7, 64, 1 << 16])
 def test_comments_are_left_out_and_reported(tmp_path, monkeypatch, chunk_bytes):
     monkeypatch.setattr(json_stream, "_CHUNK_BYTES", chunk_bytes)
-    listed = load(tmp_path, (COMMENTED % (KEY, KEY)).replace("\n", "\r\n").encode())
+    listed = load(tmp_path, (COMMENTED % (KEY, OTHER_KEY)).replace("\n", "\r\n").encode())
     assert [case.index for case in listed.cases] == [0, 1]
     assert [rejection.where for rejection in listed.rejected] == [
         "line 1",
@@ -135,7 +185,7 @@ def test_a_byte_order_mark_is_tolerated(tmp_path):
     assert len(load(tmp_path, b"\xef\xbb\xbf" + json.dumps({"data": [GOOD]}).encode()).cases) == 1
 
 
-WHOLE = json.dumps({"data": [GOOD, GOOD]}).encode()
+WHOLE = json.dumps({"data": [GOOD, OTHER]}).encode()
 
 
 @pytest.mark.parametrize(
@@ -259,6 +309,29 @@ def test_fuzz_damaged_bytes_never_crash_nor_invent(tmp_path, start, cut, junk, c
         for case in listed.cases
     ]
     assert len(listed.cases) + len(listed.rejected) == len(entries)
+
+
+kinds_of_entries = st.builds(
+    Case, st.just(0), st.sampled_from([b"a" * 32, b"b" * 32]), st.sampled_from([0, 86400]), st.just(90_000), st.just(96)
+)
+
+
+@given(old=st.lists(kinds_of_entries), new=st.lists(kinds_of_entries))
+def test_difference_is_what_leads_from_one_list_to_the_next(old, new):
+    def content(cases):
+        return {(case.daily_key, case.span) for case in cases}
+
+    collections = CaseCollection(), CaseCollection()
+    for collection, entries in zip(collections, (old, new), strict=True):
+        for index, case in enumerate(entries):
+            collection.add(replace(case, index=index), "")
+    before, after = (collection.cases for collection in collections)
+    change = difference(before, after)
+    assert content(change.added) == content(after) - content(before)
+    assert content(change.removed) == content(before) - content(after)
+    assert set(change.added) <= set(after)
+    assert set(change.removed) <= set(before)
+    assert len(change.added) == len(content(change.added))
 
 
 @fuzz

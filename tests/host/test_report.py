@@ -14,7 +14,10 @@ from host_tools.kiosk import charts
 from host_tools.kiosk.charts import Contact, DayHistory, TrueMeeting
 from host_tools.kiosk.demo_view import short_verdict
 from host_tools.kiosk.report import Simulation, TruthRow, WearerReport, contacts, history, render, write_report
-from host_tools.matching.verdict import DayExposure, Verdict, load_rules
+from host_tools.matching.explanation import ListVersion
+from host_tools.matching.risk import DayExposure
+from host_tools.matching.rules import load_rules
+from host_tools.matching.verdict import Verdict
 from host_tools.storage.store import Encounter
 
 RULES = load_rules()
@@ -29,7 +32,8 @@ def verdict(kind, days=(), met=()):
 
 
 def day(minutes_near, minutes_far, case=0):
-    return DayExposure(MONDAY, case, minutes_near + minutes_far, minutes_near, minutes_far)
+    probability = 0.91 if minutes_near else None
+    return DayExposure(MONDAY, case, minutes_near, 0, minutes_far, minutes_near, probability, RULES.on(MONDAY))
 
 
 def wearer(name, code, found, **more):
@@ -42,8 +46,9 @@ def wearer(name, code, found, **more):
     return WearerReport(name, code, found, **(given | more))
 
 
+LIST = ListVersion("b94d27b9934d3e08a52e52d7da7dabfa", published_s=NINE - 3600, age_s=7200)
 WEARERS = [
-    wearer("An", "EXKAVQ", verdict("exposed", [day(88, 38, case=4711)])),
+    wearer("An", "EXKAVQ", verdict("exposed", [day(88, 38, case=4711)]), list_version=LIST),
     wearer("Bình", "YFQHD3", verdict("safe")),
     wearer("Dũng", "CTQJZZ", verdict("safe", met=[day(0, 133), day(0, 8, case=1)]), battery_mv=2890),
     wearer("Em", "T9J4QQ", verdict("safe"), battery_mv=2640),
@@ -132,14 +137,18 @@ def test_nothing_is_loaded_from_elsewhere(page, text):
 def test_the_verdict_is_in_words_in_both_languages_and_with_a_sign(page):
     exposed = page.words("wearer-EXKAVQ")
     assert "⚠ F1 · close contact" in exposed
-    assert "10/08: gần 88 + xa 38 phút near 88 + far 38 min" in exposed
+    assert "Ngày 10/08/2020: gần 88 + xa 38 phút; khả năng trong vòng 2 m khoảng 90 %." in exposed
+    assert "On 10/08/2020: near 88 + far 38 min; within 2 m with a probability of about 90 %." in exposed
+    assert "Quy định: trong vòng 2 m, từ 15 phút (vn-2020, bản 1, từ 01/02/2020)." in exposed
+    assert "National list: b94d27b9934d, published on 10/08/2020, 2 hours old." in exposed
     assert "khai báo y tế" in exposed
     assert "make a health declaration" in exposed
     safe = page.words("wearer-YFQHD3")
     assert "✓ An toàn · safe" in safe
     assert "Chưa phát hiện F0 nào tiếp xúc với bạn." in safe
     met = page.words("wearer-CTQJZZ")
-    assert "10/08: xa 133 phút far 133 min" in met
+    assert "Ngày 10/08/2020: xa 133 phút. On 10/08/2020: far 133 min." in met
+    assert "National list" not in met
     assert "Chưa phát hiện" not in met
     assert "? Chưa đọc · not read" in page.words("wearer-4J3HQ4")
     assert "The connection to the token was lost." in page.words("wearer-4J3HQ4")

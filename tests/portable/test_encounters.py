@@ -12,7 +12,8 @@ from tracing.encounters import Encounters
 
 NOON_S = 1_596_844_800
 CAPACITY = 4
-STALE_S = 80  # who has been silent for longer makes room first
+STALE_S = 80  # who has been silent for longer makes room first,
+ESTABLISHED, GRACE_S = 4, 35  # … so much later, if so many windows have heard it
 STRONGER_DB = 6  # a newcomer must be so much nearer than the one that makes room
 NEAR_DBM = -75  # and the one that makes room no nearer
 # Ids that could be found where none begins: all alike, and like the bytes of neighbours.
@@ -78,9 +79,10 @@ class EncountersMachine(RuleBasedStateMachine):
             self.model[ident] = Entry(kind_flags, self.now_s, self.now_s, 1, [rssi_dbm])
 
     def _who_may_go(self, rssi_dbm):
-        stalest_s = min(entry.last_s for entry in self.model.values())
+        due_s = {i: e.last_s + (GRACE_S if e.windows >= ESTABLISHED else 0) for i, e in self.model.items()}
+        stalest_s = min(due_s.values())
         if stalest_s < self.now_s - STALE_S:
-            return [ident for ident, entry in self.model.items() if entry.last_s == stalest_s]
+            return [ident for ident, at_s in due_s.items() if at_s == stalest_s]
         means_dbm = {ident: entry.record(ident)[6] for ident, entry in self.model.items()}
         weakest_dbm = min(means_dbm.values())
         if weakest_dbm >= min(rssi_dbm - STRONGER_DB, NEAR_DBM):
@@ -213,3 +215,101 @@ def test_times_stay_in_their_range(seconds, start_s):
     record = table.pop(start_s)
     assert record is not None
     assert record[1:3] == (start_s, 0)
+
+
+def test_when_the_table_was_full_moves_with_the_clock():
+    table = Encounters(1)
+    assert NOON_S - table.full_s > 86_400  # not yet
+    for ident in IDENTS[:2]:
+        table.note(ident, -60, NOON_S, 0x11)
+    table.shift(-86_400)
+    assert table.full_s == NOON_S - 86_400
+
+
+# --- Through a reset -------------------------------------------------------------------------------------------
+
+PLACES = 64  # of the journal
+RTC_BYTES = 2048  # what an ESP32 keeps through a reset
+
+
+def a_table(entries, capacity=CAPACITY):
+    table = Encounters(capacity)
+    for ident, sightings in entries.items():
+        for after_s, rssi_dbm in sorted(sightings):
+            table.note(ident, rssi_dbm, NOON_S + after_s, 0x11)
+    return table
+
+
+def all_of(table):
+    found = []
+    while (record := table.pop(NOON_S + 10_000)) is not None:
+        found.append(record)
+    return sorted(found, key=lambda record: record[-1])
+
+
+entries = st.dictionaries(
+    st.sampled_from(IDENTS),
+    st.lists(st.tuples(st.integers(0, 600), st.integers(-127, 20)), min_size=1),
+    max_size=CAPACITY,
+)
+
+
+@given(entries, st.integers(0, 100_000))
+def test_what_is_kept_through_a_reset_is_all_of_it(entries, later_s):
+    kept = bytes(a_table(entries).dump(NOON_S + 600))
+    table = Encounters(CAPACITY)
+    assert table.load(kept, NOON_S + 600 + later_s)
+    assert len(table) == len(entries)
+    assert all_of(table) == all_of(a_table(entries))
+
+
+@given(entries, st.data())
+def test_what_is_damaged_is_not_taken_up(entries, data):
+    kept = bytearray(a_table(entries).dump(NOON_S))
+    kept[data.draw(st.integers(0, len(kept) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    table = a_table({IDENTS[0]: [(0, -60)]})
+    assert not table.load(kept, NOON_S)
+    assert all_of(table) == all_of(a_table({IDENTS[0]: [(0, -60)]}))
+
+
+@given(st.binary(max_size=200))
+def test_nothing_that_is_found_there_raises(data):
+    table = Encounters(CAPACITY)
+    assert not table.load(data, NOON_S)
+    assert len(table) == 0
+
+
+def test_what_comes_from_the_future_or_from_a_bigger_table_is_not_taken_up():
+    kept = bytes(a_table({ident: [(0, -60)] for ident in IDENTS[:3]}).dump(NOON_S))
+    assert not Encounters(CAPACITY).load(kept, NOON_S - 3)  # the clock is not the one that wrote this
+    assert Encounters(CAPACITY).load(kept, NOON_S - 2)
+    assert not Encounters(2).load(kept, NOON_S)
+    assert Encounters(3).load(kept, NOON_S)
+
+
+def test_a_full_table_fits_into_the_chips_memory():
+    table = Encounters(PLACES, 64)
+    table_of_all = a_table({bytes([i]) * 12: [(0, -60)] for i in range(PLACES)}, PLACES)
+    assert len(table_of_all.dump(NOON_S)) <= RTC_BYTES
+    assert table.load(table_of_all.dump(NOON_S), NOON_S)
+    assert len(table) == PLACES
+
+
+def check_dump_and_load(noon_s):
+    from tracing.encounters import Encounters
+
+    table = Encounters(4)
+    table.note(b"twelve bytes", -70, noon_s, 0x11)
+    table.note(b"twelve bytes", -60, noon_s + 38, 0x11)
+    kept = bytes(table.dump(noon_s + 40))
+    again = Encounters(4)
+    assert again.load(kept, noon_s + 45)
+    assert again.note(b"twelve bytes", -50, noon_s + 75, 0x11) is None
+    assert again.pop(noon_s + 75) == (0x11, noon_s, 75, 3, 3, -50, -60, b"twelve bytes")
+    assert not again.load(kept[:-1], noon_s + 45)
+    assert not again.load(b"", noon_s + 45)
+
+
+@both_pythons
+def test_an_encounter_goes_on_after_a_reset(run):
+    run(check_dump_and_load, NOON_S)

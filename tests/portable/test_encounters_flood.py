@@ -26,6 +26,27 @@ CAPACITY = 64  # of the journal
 
 class Clock:
     is_set = True
+    now_s = START_S
+
+    def now(self):
+        return self.now_s
+
+
+class FakeRadio:
+    """Hears packets, (ms, id, RSSI), in one window; the loop looks every DRAIN_MS."""
+
+    def __init__(self, ring, packets):
+        self.ring = ring
+        self.packets = packets
+
+    def scan(self, _duration_ms, _interval_us, drain):
+        due_ms = DRAIN_MS
+        for offset_ms, ident, rssi_dbm in self.packets:
+            while offset_ms >= due_ms:
+                drain()
+                due_ms += DRAIN_MS
+            self.ring.offer(1, bytes(6), rssi_dbm, wire.advertisement(ident))
+        return True
 
 
 class FakeLog:
@@ -63,8 +84,8 @@ def hour(seed, forge):
         forge: `forge(random, at_ms)` gives (id, RSSI) of the attacker's packets in the window.
     """
     random, attacker = Random(seed), Random(seed + 1)
-    ring, log = SightingRing(RING_SLOTS), FakeLog()
-    journal = Journal(ring, log, Clock(), State())
+    ring, log, clock = SightingRing(RING_SLOTS), FakeLog(), Clock()
+    journal = Journal(ring, log, clock, State())
     most = 0
     at_ms = 0
     while at_ms < HOUR_S * 1000:
@@ -77,13 +98,8 @@ def hour(seed, forge):
         ]
         packets += [(attacker.randrange(WINDOW_MS), ident, rssi_dbm) for ident, rssi_dbm in forge(attacker, at_ms)]
         packets.sort()
-        due_ms = DRAIN_MS
-        for offset_ms, ident, rssi_dbm in packets:
-            while offset_ms >= due_ms:
-                journal.drain(window_s, window_s // 900)
-                due_ms += DRAIN_MS
-            ring.offer(1, bytes(6), rssi_dbm, wire.advertisement(ident))
-        journal.drain(window_s, window_s // 900)
+        clock.now_s = window_s
+        journal.listen(FakeRadio(ring, packets), WINDOW_MS, 0, window_s // 900)
         journal.settle(window_s)
         most = max(most, len(journal.encounters))
     journal.settle(START_S + at_ms // 1000, 0)
@@ -129,18 +145,44 @@ def test_a_flood_of_new_ids_leaves_the_neighbours_in_the_log_and_next_to_nothing
     assert len(journal.encounters._buf) + len(journal.encounters._cells) < 3000
 
 
-def test_forged_ids_that_last_two_windows_give_way_to_neighbours():
-    # Each forged id is sent over two periods: it passes the waiting room, and is then silent.
+@pytest.mark.parametrize(
+    ("windows", "each_window", "mean_s", "worst_s"), [(2, 40, 30, 350), (2, 54, 50, 500), (3, 54, 100, 650)]
+)
+def test_forged_ids_in_a_few_windows_each_give_way_to_neighbours_and_are_not_written(
+    windows, each_window, mean_s, worst_s
+):
+    # Each forged id passes the waiting room, and is then silent. 54 is what one window hears of 200 a second.
     def forge(random, at_ms):
-        group = at_ms // (2 * PERIOD_MS)
-        return [(an_id(b"forged", group * 40 + i), -50) for i in range(40) if random.random() < HEARD]
+        group = round(at_ms / PERIOD_MS) // windows
+        return [(an_id(b"forged", group * 1000 + i), -50) for i in range(each_window) if random.random() < HEARD]
 
     normal, _, _ = hour(2, quiet)
-    log, _, most = hour(2, forge)
+    log, journal, most = hour(2, forge)
     lost_mean_s, lost_worst_s = lost_s(normal, log)
-    assert lost_mean_s <= 45
-    assert lost_worst_s <= 330
+    assert lost_mean_s <= mean_s
+    assert lost_worst_s <= worst_s
     assert most <= CAPACITY
+    assert journal.lost > 500
+    assert len(log.records) <= 1.2 * len(normal.records)
+    assert {ident for ident, span_s in covered_s(normal).items() if span_s >= 300} <= {r[0] for r in log.records}
+
+
+def test_forged_ids_that_leave_room_in_the_table_have_a_budget_too():
+    # Few enough at a time that the table is hardly ever full: nothing but their number is odd.
+    def forge(random, at_ms):
+        return [(an_id(b"forged", round(at_ms / PERIOD_MS) // 2 * 10 + i), -50) for i in range(5)]
+
+    normal, _, _ = hour(2, quiet)
+    log, _, _ = hour(2, forge)
+    forged = [record for record in log.records if record[0] not in NEIGHBOUR_IDS]
+    assert 40 <= len(forged) <= 64 + 48 + 1
+    lost_mean_s, _ = lost_s(normal, log)
+    assert lost_mean_s <= 10
+
+
+def test_a_quiet_hour_loses_nothing_to_the_budget():
+    _, journal, _ = hour(5, quiet)
+    assert journal.lost == 0
 
 
 def test_a_crowd_that_stays_does_not_wear_the_flash():

@@ -37,6 +37,7 @@ def filled_state() -> State:
     state.flags, state.boot, state.key_day = records.STATE_PROVISIONED, 0xFFFF, 18_484
     state.daily_key, state.serial = bytes(range(32)), b"serial 8"
     state.watermark, state.last_sync_s, state.last_time_s = 1, 0x5F2E8F60, 0xFFFFFFFF
+    state.skew_ppm = -100_000
     return state
 
 
@@ -124,6 +125,16 @@ def test_a_state_of_another_format_is_not_believed(at: int, value: int) -> None:
     struct.pack_into("<I", buf, 76, binascii.crc32(buf[:76]))
     assert records.is_sound(buf, 0, 80)
     assert records.unpack_state(buf, State()) == -1
+
+
+def test_a_state_from_before_the_skew_was_kept_knows_none() -> None:
+    buf = packed_state(7, filled_state())
+    buf[66:76] = b"\xff" * 10
+    struct.pack_into("<I", buf, 76, binascii.crc32(buf[:76]))
+    found = State()
+    assert records.unpack_state(buf, found) == 7
+    assert found.skew_ppm == 0
+    assert found.last_time_s == filled_state().last_time_s
 
 
 @given(data=st.binary(max_size=100))

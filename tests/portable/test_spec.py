@@ -18,13 +18,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from host_tools import cli
+from host_tools.authority import demo_lists
+from host_tools.authority.signing import PASSPHRASE_VARIABLE
 from host_tools.kiosk import demo_view, serve
 from host_tools.kiosk.service import WearerResult
 from host_tools.link.session import SyncResult, TokenInfo
-from host_tools.matching import national_list, trace_log, verdict
+from host_tools.matching import evidence_commands, national_list, trace_log
 from host_tools.matching.case_index import case_slots
+from host_tools.matching.explanation import ListVersion
+from host_tools.matching.list_source import ListSource
+from host_tools.matching.list_statement import Statement, load_public_key, verified
+from host_tools.matching.risk import DayExposure
+from host_tools.matching.rules import load_rules
+from host_tools.matching.second_degree import Together
+from host_tools.matching.verdict import Verdict
 from host_tools.provisioning.firmware_files import BuiltFile
 from host_tools.provisioning.flash import Flash, Report
 from host_tools.simulation.demo import DemoResult
@@ -287,8 +298,9 @@ def test_only_known_kinds_of_blocks():
     assert TEXT.count("```") == 2 * len(BLOCKS)
     known = {"spec", "session", "console", "json", "text"}
     assert {block.kind for block in BLOCKS} == known
-    files = {"data_trace.txt", "national_list.json", "version.json"}
-    answers = {f"bluezone {command} --json" for command in ("sync", "flash", "demo")}
+    files = {"data_trace.txt", "other_trace.txt", "national_list.json", "national_list.json.sig"}
+    files |= {"authority.pub.pem", "version.json"}
+    answers = {f"bluezone {command} --json" for command in ("sync", "f2", "flash", "demo")}
     assert {block.name for block in BLOCKS} == files | answers | {""}
     assert all(bool(block.name) == (block.kind in ("json", "text")) for block in BLOCKS)
 
@@ -500,9 +512,16 @@ def test_a_state_laid_out_as_the_document_says_is_found_and_its_key_overwritten(
 
 @pytest.fixture
 def example_files(tmp_path, monkeypatch):
-    for name in ("data_trace.txt", "national_list.json"):
+    for name in (
+        "data_trace.txt",
+        "other_trace.txt",
+        "national_list.json",
+        "national_list.json.sig",
+        "authority.pub.pem",
+    ):
         (tmp_path / name).write_text(block(name))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(PASSPHRASE_VARIABLE, "only for the example")
 
 
 def test_contact_log(example_files):
@@ -527,8 +546,33 @@ def test_list_without_max(tmp_path):
     assert national_list.load(path).cases[0].max == 96
 
 
+def test_signature_of_a_list(example_files):
+    data, signed = block("national_list.json").encode(), block("national_list.json.sig").encode()
+    said = Statement("F0", 1, 7, 1596938400, hashlib.sha256(data).hexdigest())
+    assert verified(signed, load_public_key("authority.pub.pem")) == said
+    key = Ed25519PrivateKey.from_private_bytes(
+        h("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")  # of RFC 8032, 7.1, test 1
+    )
+    assert said.signed(key) == signed
+
+
+def test_files_of_an_authority(example_files):
+    folder = Path("made-up")
+    demo_lists.make(folder, "only for the example", 1596938400)
+    table = re.search(r"### Files of an authority\n((?:\|.*\n)+)", TEXT)
+    assert table
+    named = {name.replace("000007", "000001") for name in re.findall(r"`([\w./]+\.(?:pem|json))`", table[1])}
+    made = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert named <= made
+    assert made - named == {"tls.key.pem", "tls.pem", "public/F1/000001.json"} | {
+        f"public/{name}.json.sig" for name in ("F0", "F1", "F0/000001", "F1/000001")
+    }
+
+
 def same_but_for_more(shown: Any, actual: Any) -> bool:
-    """Equal, where "…" in a list stands for any number of further elements."""
+    """Equal, where "…" stands for anything, and in a list for any number of further elements."""
+    if shown == "…":
+        return True
     if isinstance(shown, dict):
         return shown.keys() == actual.keys() and all(same_but_for_more(shown[key], actual[key]) for key in shown)
     if isinstance(shown, list) and "…" in shown:
@@ -540,27 +584,30 @@ def same_but_for_more(shown: Any, actual: Any) -> bool:
 
 @pytest.mark.parametrize("console", CONSOLES, ids=lambda block: f"line{block.line}")
 def test_command(console, example_files):
-    prompt, _, expected = console.text.partition("\n")
-    words = prompt.removeprefix("$ bluezone ").split()
-    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()):
-        status = cli.run(cli.build_app(), words)
-    shown = json.loads(expected)
-    assert same_but_for_more(shown, json.loads(out.getvalue()))
-    assert status == (2 if "error" in shown else 0)
+    for command in re.split(r"^\$ bluezone ", console.text, flags=re.MULTILINE)[1:]:
+        prompt, _, expected = command.partition("\n")
+        with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()):
+            status = cli.run(cli.build_app(), prompt.split())
+        shown = json.loads(expected)
+        assert same_but_for_more(shown, json.loads(out.getvalue()))
+        assert status == (2 if "error" in shown else 0)
 
 
 def test_every_command_has_an_example():
-    shown = {re.match(r"\$ bluezone (\w+)", block.text) for block in CONSOLES}
-    names = {match[1] for match in shown if match} | {
-        block.name.split()[1] for block in BLOCKS if block.name.startswith("bluezone")
-    }
-    assert names == set(cli_commands())
+    prompts = re.findall(r"^\$ bluezone (.*)", "".join(block.text for block in CONSOLES), re.MULTILINE)
+    prompts += [block.name.removeprefix("bluezone ") for block in BLOCKS if block.name.startswith("bluezone")]
+    shown = {re.match(r"(?:authority )?\w+", prompt) for prompt in prompts}
+    assert {match[0] for match in shown if match} == set(cli_commands(cli.build_app()))
 
 
-def cli_commands() -> list[str]:
-    return [
-        command.name or getattr(command.callback, "__name__", "") for command in cli.build_app().registered_commands
+def cli_commands(app: typer.Typer, before: str = "") -> list[str]:
+    names = [
+        before + (command.name or getattr(command.callback, "__name__", "")) for command in app.registered_commands
     ]
+    for group in app.registered_groups:
+        assert group.typer_instance
+        names += cli_commands(group.typer_instance, f"{before}{group.name} ")
+    return names
 
 
 class ExampleBoard:
@@ -615,14 +662,25 @@ def shape(value: Any) -> Any:
 
 def wearer_result() -> WearerResult:
     info = TokenInfo(h("0102030405060708"), (0, 1, 0), True, True, 2987, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-    days = (verdict.DayExposure(date(2020, 8, 8), 0, 31, 16, 15),)
-    told = verdict.Verdict("exposed", days, (), verdict.load_rules().rules[0])
-    return WearerResult(info, SyncResult(info, 0, 2, 148), [], told, 1596873600)
+    rule = load_rules().rules[0]
+    days = (DayExposure(date(2020, 8, 8), 0, 16, 0, 15, 16, 0.91, rule),)
+    told = Verdict("exposed", days, (), rule)
+    version = ListVersion("b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9", 1596787200, 86400)
+    return WearerResult(info, SyncResult(info, 0, 2, 148), [], told, 1596873600, version)
 
 
-def test_answer_of_sync():
-    (shown,) = json.loads(block("bluezone sync --json"))["tokens"]
-    assert shown == serve.result_json(wearer_result())
+def test_answer_of_sync(example_files):
+    shown = json.loads(block("bluezone sync --json"))
+    assert shown["tokens"] == [serve.result_json(wearer_result())]
+    source = ListSource("national_list.json", Path("kept"), public_key=load_public_key("authority.pub.pem"))
+    assert shown["list"] == source.load(1596952800)[1].as_dict()
+
+
+def test_answer_of_f2():
+    shown = json.loads(block("bluezone f2 --json"))
+    day = date.fromisoformat(shown["since"])
+    probable = {row["short_code"]: [Together(day, row["days"][0]["minutes"])] for row in shown["probable"]}
+    assert shown == evidence_commands.second_degree_json(shown["token"], day, shown["compared"], probable)
 
 
 def test_answer_of_flash():

@@ -8,9 +8,10 @@ import pytest
 
 from host_tools.simulation import clock
 from host_tools.simulation.board import BUTTON, VirtualBoard
+from host_tools.simulation.controller import VirtualController
 from host_tools.simulation.flash import flash_blocks, open_flash
 from host_tools.simulation.world import World
-from tracing import log, patterns, records, state
+from tracing import log, patterns, phone_wire, records, state
 
 pytestmark = pytest.mark.vm
 
@@ -179,6 +180,26 @@ def test_a_long_press_while_a_phone_is_read_is_not_lost(make_scenario, rom, tmp_
         return await an.press(2.0)
 
     assert patterns.SYNC_MODE in wear(make_scenario, rom, tmp_path, job, TOKENS | {"Lan": "iphone"})
+
+
+@pytest.mark.parametrize(("held_s", "expected"), [(0.1, patterns.ALIVE), (2.0, patterns.SYNC_MODE)])
+def test_a_press_ends_the_wait_for_a_phone_that_does_not_answer(make_scenario, rom, tmp_path, held_s, expected):
+    async def job(an):
+        an.world._called["forged"] = (0.5, 0.5, "room")
+        forged = VirtualController("forged", an.world.air, 90)  # advertises as an iPhone, and nobody is there
+        while an.board._connecting is None:
+            an.world.air.advertise(forged, 0, True, phone_wire.phone_advertisement(False))
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.5)
+        waits = an.board._connecting is not None
+        pressed_s = asyncio.get_running_loop().time()
+        await an.press(held_s)
+        answered_s = min(at_s for at_s, pattern in an.board.light if pattern == expected and at_s > pressed_s)
+        return waits, answered_s - pressed_s
+
+    waits, after_s = wear(make_scenario, rom, tmp_path, job)
+    assert waits
+    assert after_s <= (1.7 if expected == patterns.SYNC_MODE else 0.5)
 
 
 def test_bounce_makes_one_press_of_one_press(make_scenario, rom, tmp_path):
