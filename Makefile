@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 BOARD ?=
 PORT ?=
 SEED ?= 1
+QUICK ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo authority test check format flash bench bench-heap bench-throughput bench-radio bench-evidence \
-  battery soak calibration pictures lock clean
+  bench-matching bench-sync battery soak calibration pictures lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F': *' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -60,11 +61,14 @@ flash: setup ## copy the firmware to a board: make flash BOARD=esp32_generic POR
 
 bench: bench-heap bench-throughput ## both benchmarks
 
-bench-heap: setup ## heap of a token over 8 virtual hours (64 KB in all)
+bench-heap: setup ## heap of a token over 8 virtual hours and a session (64 KB in all); fails above 48 KB
 	@$(BIN)/python -m host_tools.simulation.bench heap
 
 bench-throughput: setup ## token-seconds per second of the virtual radio with VMs
 	@$(BIN)/python -m host_tools.simulation.bench throughput
+
+bench-sync: setup ## how long a sync takes on a paced link, beside the link's limit; fails where a gate is missed
+	@$(BIN)/python -m host_tools.simulation.sync_bench
 
 bench-radio: setup ## how far the radio schedule is from the optimum; fails where a gate is missed (about a minute)
 	@$(BIN)/python -m host_tools.simulation.radio_bench
@@ -72,10 +76,14 @@ bench-radio: setup ## how far the radio schedule is from the optimum; fails wher
 bench-evidence: setup ## false alarms and misses of what two logs say together, simulated (about four minutes)
 	@$(BIN)/python -m host_tools.simulation.evidence_bench
 
+bench-matching: setup ## matching beside DuckDB, polars and hashlib; fails if results differ (QUICK=--quick: small sizes)
+	@$(BIN)/python -m host_tools.matching.bench $(QUICK)
+
 battery: setup ## how long each board's battery lasts, from the radio log and the currents in board.toml
 	@$(BIN)/python -m host_tools.simulation.battery
 
-soak: setup ## 14 virtual days of 20 tokens, then a day of 20 VMs with 64 KB each (about half an hour)
+soak: setup ## power cut at every byte; 14 virtual days of 20 tokens, a day of 20 VMs with 64 KB each (about half an hour)
+	@$(BIN)/python tests/power_loss/every_cut.py
 	@$(BIN)/python -m host_tools.simulation.soak
 	@$(BIN)/python -m host_tools.simulation.bench soak
 

@@ -9,7 +9,7 @@ from tracing import button, patterns, records, wire
 from tracing.const import const
 from tracing.errors import TracingError
 from tracing.journal import Journal
-from tracing.keys import DAY_S, SLOT_S, KeyChain
+from tracing.keys import DAY_S, KEY_BYTES, SLOT_S, KeyChain
 from tracing.log import Log
 from tracing.messages import INFO_CLOCK_SET, INFO_PROVISIONED
 from tracing.schedule import LOW, STOP, Schedule
@@ -50,11 +50,11 @@ class Token:
             settings.RADIO_ADV_INTERVAL_US, settings.RADIO_SCAN_WINDOW_MS, settings.RADIO_SCAN_PERIOD_MS,
             settings.BATTERY_LOW_MV, settings.BATTERY_STOP_MV,
         )  # fmt: skip
-        self.log = Log(board.store, _STATE_BLOCKS, settings.LOG_BLOCKS)
         self.state = State()
+        self.log = Log(board.store, _STATE_BLOCKS, settings.LOG_BLOCKS, self.state)
         self.journal = Journal(self.ring, self.log, self.clock, self.state, board.scratch)
         self.state_store = StateStore(board.store, 0, 1)
-        self.session = SyncSession(self.log, self)
+        self.session = SyncSession(self.log, self, self.state)
         self.visit = Visit(self.radio, self.session, self.clock)
         self._advertisement = b""
         self._slot = -1
@@ -64,18 +64,22 @@ class Token:
         """Find state and log again, count the boot, begin to advertise."""
         state = self.state
         if not self.state_store.load(state):
-            # Never provisioned: keys and serial of its own, so that the token works and a kiosk can tell.
-            state.daily_key = self._random(32)
-            state.serial = self._random(8)
+            self._make_identity()
         state.boot = (state.boot + 1) & 0xFFFF
         self.clock.set_about(state.last_time_s)
         self.clock.skew_ppm = state.skew_ppm
-        self.state_store.save(state)
+        state.keep()
         self.log.mount()
         self.journal.start()
         self.keys = KeyChain(state.daily_key, state.key_day)
         self._next_window_ms = self.clock.uptime_ms()
         self._turn_slot()
+
+    def _make_identity(self):
+        # Never provisioned: keys and serial of its own, so that the token works. No kiosk has the keys to it.
+        state = self.state
+        state.daily_key, state.sync_key, state.log_key, state.code_key = [self.random(KEY_BYTES) for _ in range(4)]
+        state.serial = self.random(8)
 
     def run(self):
         """Work until the power ends.
@@ -163,8 +167,9 @@ class Token:
         state.daily_key = self.keys.daily_key
         state.last_time_s = now_s
         state.skew_ppm = self.clock.skew_ppm
-        self.state_store.save(state)
+        state.keep()
         self.clock.save()
+        self.journal.expire(now_s, self.board.settings.LOG_DAYS)
 
     def _advertise(self):
         if self.session.is_open:
@@ -172,7 +177,7 @@ class Token:
             response = wire.sync_scan_response(wire.short_code(self.state.serial))
         else:
             response = b""
-            interval_us = self.schedule.adv_interval_us(self._random(1)[0])
+            interval_us = self.schedule.adv_interval_us(self.random(1)[0])
         self.radio.advertise(self._advertisement, interval_us, response)
         if self.radio.advertising:
             self._progressed(_ADVERTISED)
@@ -184,15 +189,10 @@ class Token:
             self._progress = 0
             self.board.watchdog.feed()
 
-    def _random(self, count):
-        buf = bytearray(count)
-        self.board.entropy.fill(buf)
-        return bytes(buf)
-
     # --- Listening -------------------------------------------------------------------------------------------
 
     def _listen(self):
-        self._next_window_ms = self.clock.uptime_ms() + self.schedule.until_next_window_ms(self._random(1)[0])
+        self._next_window_ms = self.clock.uptime_ms() + self.schedule.until_next_window_ms(self.random(1)[0])
         if self.visit.handle >= 0 and self.session.is_open:
             return  # the wearer waits: the minute of listening that a sync costs is the lesser evil
         self.radio.pause()  # its own advertisements would blank a part of the window
@@ -237,6 +237,12 @@ class Token:
 
     # What the session asks of the token.
 
+    def random(self, length):
+        """`length` random bytes."""
+        buf = bytearray(length)
+        self.board.entropy.fill(buf)
+        return bytes(buf)
+
     def info(self):
         """The fields of the INFO answer."""
         self.journal.settle(self.clock.now(), 0)
@@ -249,6 +255,7 @@ class Token:
             state.serial, _FIRMWARE_VERSION, flags, self.board.power.battery_mv(), state.boot, self.clock.now(),
             self.clock.uptime_s(), log.oldest_seq, log.next_seq, state.watermark, state.last_sync_s,
             log.capacity_records, log.damaged, self.ring.dropped + self.journal.lost, self.board.heap_bytes(),
+            log.segment_records,
         )  # fmt: skip
 
     def set_time(self, unix_s, ms):
@@ -258,7 +265,7 @@ class Token:
         if self.state.key_day == 0:
             # The keys of a token that never knew the day begin today.
             self.keys = KeyChain(self.state.daily_key, unix_s // DAY_S)
-        self.journal.encounters.shift(unix_s - before_s)
+        self.journal.shift(before_s, unix_s, correction_s)
         self._save_time(unix_s)
         return correction_s
 
@@ -266,7 +273,7 @@ class Token:
         """Everything before `seq` is in the kiosk's database."""
         self.state.watermark = seq
         self.state.last_sync_s = self.clock.now()
-        self.state_store.save(self.state)
+        self.state.keep()
         self.board.indicator.show(patterns.DONE)
 
     def show_verdict(self, code):

@@ -11,7 +11,8 @@ board so that a token can always be interrupted, and boards/*/, which differ fro
 
 import os
 
-HOST_ONLY = ("kiosk_messages.py", "phone_wire.py")  # what kiosk and simulator alone need; a token would pay RAM for it
+# What kiosk and simulator alone need; a token would pay RAM for it.
+HOST_ONLY = ("kiosk_log.py", "kiosk_messages.py", "phone_wire.py")
 
 include("$(PORT_DIR)/boards/manifest.py")
 for folder in ("adapters", "tracing"):

@@ -32,11 +32,12 @@ def build_app() -> typer.Typer:
     """The whole command."""
     from host_tools.authority import commands as authority
     from host_tools.kiosk import commands as kiosk
+    from host_tools.matching import bulk_commands as bulk_matching
     from host_tools.matching import commands as matching
     from host_tools.provisioning import commands as provisioning
 
     app = new_app()
-    for part in (matching, kiosk, provisioning, authority):
+    for part in (matching, bulk_matching, kiosk, provisioning, authority):
         part.register(app)
     return app
 

@@ -17,18 +17,8 @@ vfs.mount(vfs.VfsRom(uctypes.bytearray_at(start, end - start)), "/rom")  # pyrig
 sys.path[:] = ["/rom", ".frozen"]
 del stat, fields, start, end, vfs, uctypes
 
-gc.threshold(4096)  # collect often from the start: what stays then lies close together
+gc.threshold(2048)  # collect often from the start: what stays then lies close together
 
-import lockstep
+import start
 
-lockstep.connect()
-
-from app import Token
-from board import Board
-
-from tracing.errors import RadioError
-
-try:
-    Token(Board()).run()
-except RadioError:
-    lockstep.call(35)  # machine.reset() on a real board; the host ends this process
+start.run()

@@ -7,7 +7,7 @@ Short encounters have a budget, so that a flood of forged ids cannot wear the fl
 long as the table of encounters has room, and narrow as soon as it has not.
 """
 
-from struct import pack_into, unpack_from
+from struct import pack, pack_into, unpack_from
 
 from . import patterns, records, wire
 from .const import const
@@ -18,6 +18,7 @@ _ENCOUNTERS = const(64)
 _NEWCOMERS = const(64)  # sets of four: as many ids as a flood of 200 a second brings in four windows
 _PHONES = const(24)
 _SILENT_S = const(150)  # an id not heard for four windows has gone
+_JUMP_S = const(300)  # a correction beyond it is told in the log
 
 # The budget, in eighths of a record; a window earns four of them, or one when the table was full not long ago.
 _SHORT_WINDOWS = const(4)  # an encounter heard in fewer windows is short
@@ -156,14 +157,32 @@ class Journal:
         """A reset is coming: what goes on is kept where it outlives that, else written."""
         self.settle(now_s, _SILENT_S if self._scratch and self._clock.is_set else 0)
 
-    def _write(self, encounter):
-        if encounter[3] < _SHORT_WINDOWS:
+    def shift(self, before_s, now_s, correction_s):
+        """The clock was moved from `before_s` to `now_s`; `correction_s`: 0 if that set it for the first time."""
+        self.encounters.shift(now_s - before_s)
+        if not -_JUMP_S <= correction_s <= _JUMP_S:
+            jump = b"jump" + pack("<II", now_s, 0)
+            self._write((records.KIND_EVENT | records.FLAG_CLOCK_SET, before_s, 0, 0, 0, 0, 0, jump))
+
+    def expire(self, now_s, days):
+        """Erase what is older than `days` days, if the clock is set. What the flash refuses now, it may do later.
+
+        To be called about once an hour, and when the clock has been set.
+        """
+        if self._clock.is_set:
+            try:
+                self._log.expire(now_s, days)
+            except TracingError:
+                pass
+
+    def _write(self, record):
+        if record[0] & records.KIND_ENCOUNTER and record[3] < _SHORT_WINDOWS:
             if self._spare < _RECORD:
                 self.lost += 1
                 return
             self._spare -= _RECORD
         try:
-            self._log.append(encounter[0], self._state.boot, *encounter[1:])
+            self._log.append(record[0], self._state.boot, *record[1:])
         except TracingError:
             self.lost += 1
 

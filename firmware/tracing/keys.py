@@ -16,12 +16,12 @@ SLOT_S = DAY_S // SLOTS_PER_DAY
 _SUB_KEY_LABEL = b"bluzonesubkey"  # the clients' spelling
 _ID_FROM = (0, 4, 8, 12, 16, 18, 20, 22, 24, 26, 28, 30)
 
-_sha256 = getattr(hashlib, "sha256", None) or (lambda data: hashlib.new("sha256", data))  # CircuitPython has only `new`
+sha256 = getattr(hashlib, "sha256", None) or (lambda data: hashlib.new("sha256", data))  # CircuitPython has only `new`
 
 
 def next_daily_key(daily_key):
     """The key of the following UTC day. 32 bytes in, 32 bytes out; there is no way back."""
-    return _sha256(daily_key).digest()
+    return sha256(daily_key).digest()
 
 
 def daily_key_after(daily_key, days):
@@ -34,12 +34,12 @@ def daily_key_after(daily_key, days):
 
 def first_sub_key(daily_key):
     """Sub key 0 of the day: 32 bytes."""
-    return _sha256(daily_key + _SUB_KEY_LABEL).digest()
+    return sha256(daily_key + _SUB_KEY_LABEL).digest()
 
 
 def next_sub_key(sub_key):
     """Sub key i + 1 from sub key i: 32 bytes."""
-    return _sha256(sub_key).digest()
+    return sha256(sub_key).digest()
 
 
 def bluezone_id(sub_key):

@@ -1,18 +1,19 @@
 """The half of the sync session's format that only the kiosk needs; it is not shipped to tokens.
 
-The layouts are in `messages`, the numbers in `sync`: there they are constants that vanish when compiled for a board,
-here they have their public names.
+The layouts are in `messages`, the numbers in `sync` and `pull`: there they are constants that vanish when compiled for
+a board, here they have their public names.
 """
 
 from struct import calcsize, pack, unpack_from
 
-from . import sync
+from . import pull, sync
 from .errors import FormatError
-from .messages import ANSWERS, REQUESTS, layout
+from .messages import ANSWERS, REQUESTS, clear_length, layout, session_keys
 from .records import RECORD_BYTES
+from .sealing import Seal
 
 PROTOCOL_VERSION = sync._PROTOCOL_VERSION
-AUTH_NONE = sync._AUTH_NONE
+AUTH_KEY = sync._AUTH_KEY
 HELLO = sync._HELLO
 INFO = sync._INFO
 TIME = sync._TIME
@@ -20,23 +21,30 @@ PULL = sync._PULL
 ACK = sync._ACK
 VERDICT = sync._VERDICT
 BYE = sync._BYE
+AUTH = sync._AUTH
+CHALLENGE = sync._CHALLENGE
+RELEASE = sync._RELEASE
 ANSWER = sync._ANSWER
 ERROR = sync._ERROR
-GAP = sync._GAP
-RECORDS = sync._RECORDS
+GAP = pull._GAP
+RECORDS = pull._RECORDS
 ERROR_NOT_IN_SYNC_MODE = sync._ERROR_NOT_IN_SYNC_MODE
 ERROR_BUSY = sync._ERROR_BUSY
 ERROR_STATE = sync._ERROR_STATE
 ERROR_VERSION = sync._ERROR_VERSION
 ERROR_FORMAT = sync._ERROR_FORMAT
 ERROR_RANGE = sync._ERROR_RANGE
+ERROR_KEY = sync._ERROR_KEY
+ERROR_CODE = sync._ERROR_CODE
 VERDICT_SAFE = sync._VERDICT_SAFE
 VERDICT_EXPOSED = sync._VERDICT_EXPOSED
 VERDICT_CLERK = sync._VERDICT_CLERK
 REQUEST_MAX_BYTES = sync._REQUEST_MAX_BYTES
 MESSAGE_MAX_BYTES = sync._MESSAGE_MAX_BYTES
+NONCE_BYTES = sync._NONCE_BYTES
 
-_RECORDS_HEAD_BYTES = sync._RECORDS_AT
+_RECORDS_HEAD_BYTES = pull._RECORDS_AT
+_ERROR_BYTES = 3
 
 
 def message(kind, *fields):
@@ -77,7 +85,7 @@ def parse_records(data):
 
 
 def fragments(link, data, size):
-    """Send `data` (without CRC) over `link`, a messages.Fragments: yields its fragments, at most `size` bytes each."""
+    """Send `data` (without CRC or tag) over `link`, a messages.Fragments: yields fragments of at most `size` bytes."""
     link.outbox[: len(data)] = data
     link.start(len(data))
     buf = bytearray(size)
@@ -85,6 +93,30 @@ def fragments(link, data, size):
         length = link.fragment(buf, size)
         yield bytes(buf[:length])
         link.advance(length)
+
+
+class AnswerSeal(Seal):
+    """The token's messages as the kiosk opens them.
+
+    A token that refuses AUTH has no keys for a seal: it says so in the clear, where its first sealed message was due.
+    """
+
+    def open(self, number, buf, end):
+        """As Seal.open; in place of message 0, an ERROR in the clear as well."""
+        length = super().open(number, buf, end)
+        if not length and number == 0 and buf[0] == ERROR and clear_length(buf, end) == _ERROR_BYTES:
+            return _ERROR_BYTES
+        return length
+
+
+def kiosk_seals(sync_key, nonces):
+    """(opening, closing) for Fragments.seal of the kiosk, once AUTH is on its way.
+
+    Args:
+        nonces: the kiosk's and the token's, 32 bytes together.
+    """
+    to_token, to_kiosk = session_keys(sync_key, nonces)
+    return AnswerSeal(to_kiosk), Seal(to_token)
 
 
 def _layout(kind):

@@ -1,104 +1,73 @@
-"""The contact log: a ring of erase blocks on NOR flash.
+"""The contact log: a ring of erase blocks on NOR flash, sealed.
 
 A block is a header and as many records as fit; a record's sequence number is its block's first one plus its place.
 Every block takes the same number of sequence numbers, torn or damaged records included, so that a number says where
-its record lies and is never used twice. SPEC.md, "Flash", has the bytes; DESIGN.md, "The log", the reasons.
-
-The store is a port with `block_bytes`, `blocks`, `read(offset, buf)`, `program(offset, data)`, which clears bits and
-never crosses a block, and `erase(block)`; they raise StoreError.
+its record lies and is never used twice. The numbers of a block are a segment: its records are sealed with keys that
+those of the next segment do not lead back to (segment.py), so that the token itself can open none of the older ones.
+SPEC.md, "Flash", has the bytes; DESIGN.md, "The log", the reasons.
 """
 
 from . import records
 from .const import const
 from .errors import StoreError
+from .keys import DAY_S
+from .ring import Ring
+from .segment import next_segment_key, segment_seal
 
-_HEADER_BYTES = const(32)
 _RECORD_BYTES = const(28)
-_FOLLOWED_SUM = const(510)  # four bytes of FF make 1020
+_PLAIN_BYTES = const(24)  # of a record, before its tag
 _ATTEMPTS = const(3)  # places tried for one record before the flash is given up
-_BLANK = const(-1)
-_DAMAGED = const(-2)
+_ERASES = const(16)  # for their age, in one call: the radio waits meanwhile
 
 
-class Log:
+class Log(Ring):
     """The log in `blocks` blocks of a store, from `first_block` on. Call `mount` before anything else.
 
     Args:
+        store: the port of ring.py.
         blocks: 3 or more. After an erase cut short up to two are not yet, or no longer, of use.
+        keys: a state.State: `log_key` of segment `log_segment`, `last_time_s`, `expire_from_s`, and `keep()`, which
+            saves them.
 
     Attributes:
         oldest_seq, next_seq: the log holds oldest_seq <= sequence number < next_seq.
-        capacity_records: how many records fit.
-        damaged: records and headers that cannot be believed, as far as they have been looked at since mount.
+        capacity_records: how many records fit; segment_records: how many in a segment.
+        damaged: records and headers that the flash did not keep, as far as they have been met since mount.
     """
 
-    def __init__(self, store, first_block, blocks):
-        self._store = store
-        self._first_block = first_block
-        self._blocks = blocks
-        self._per_block = (store.block_bytes - _HEADER_BYTES) // _RECORD_BYTES
-        self._valid = bytearray((blocks + 7) // 8)  # one bit a block: its header can be believed
-        self._buf = bytearray(_HEADER_BYTES)
-        self._record = memoryview(self._buf)[:_RECORD_BYTES]
-        self._followed = memoryview(self._buf)[:4]
-        self.capacity_records = blocks * self._per_block
-        self._forget()
-
-    def _forget(self):
-        # An empty log is one whose last block, the one before the first, is full.
-        self._block = -1  # being written, counted from first_block
-        self._begin_seq = -self._per_block  # of that block
-        self._slot = self._per_block  # the next one in it
-        self.oldest_seq = 0
-        self.damaged = 0
-
-    @property
-    def next_seq(self):
-        """The sequence number that the next record gets."""
-        return self._begin_seq + self._slot
+    def __init__(self, store, first_block, blocks, keys):
+        self._keys = keys
+        self._seal = None  # of the newest segment
+        self._seen_s = 0  # when `expire` was called
+        super().__init__(store, first_block, blocks)
 
     def mount(self):
         """Find the log again: reads one header a block, and no more than one block of records.
 
         Raises:
-            StoreError: the store cannot be read.
+            StoreError: the store cannot be read, or a key not be saved.
         """
-        self._forget()
-        begin_seqs = [self._header(block) for block in range(self._blocks)]
-        newest = max(begin_seqs)
-        if newest >= 0:
-            self._block = begin_seqs.index(newest)
-            self._begin_seq = newest
-        # A header counts only where the ring would have put it: anything else is the leftover of a fault.
-        for block in range(self._blocks):
-            valid = 0 <= begin_seqs[block] == self._expected(block)
-            self._mark(block, valid)
-            self.damaged += not valid and begin_seqs[block] != _BLANK
-        while self._block >= 0 and self._slot and self._is_blank(self._slot - 1):
-            self._slot -= 1
-        self._pass_headless()
-        self._find_oldest()
+        self._seen_s = self._keys.last_time_s
+        # A key moves on before the first record of its segment: the key of a later one means that headers were lost.
+        self._find(self._keys.log_segment or -1)
+        if self._begin_seq >= 0:
+            self._turn_key()
 
-    def _pass_headless(self):
-        # Blocks after the newest may be newer ones that have lost their headers: their numbers must not be given again.
-        # The header before such a block says so; the bits are counted, for some of them may have flipped.
-        for _ in range(self._blocks):
-            self._store.read(self._header_at(self._block % self._blocks) + records.FOLLOWED_AT, self._followed)
-            following = (self._block + 1) % self._blocks
-            if sum(self._followed) > _FOLLOWED_SUM or self._is_valid(following):
-                return
-            self._block = following
-            self._begin_seq += self._per_block
-            self._slot = self._per_block
+    def _turn_key(self):
+        # Before the first record of a segment. The old key is gone when this returns.
+        keys = self._keys
+        while keys.log_segment < self._begin_seq // self.segment_records:
+            keys.log_key = next_segment_key(keys.log_key)
+            keys.log_segment += 1
+        keys.keep()
+        self._seal = segment_seal(keys.log_key)
 
-    def _note_followed(self):
-        # After the header of the block, else a loss of power would cost a block without a record; before its first
-        # record.
-        before = (self._block - 1) % self._blocks
-        self._store.program(self._header_at(before) + records.FOLLOWED_AT, b"\0\0\0\0")
+    def _begin_segment(self):
+        self._note_followed()
+        self._turn_key()
 
     def append(self, kind_flags, boot, start_s, duration_s, windows, sightings, rssi_max_dbm, rssi_mean_dbm, ident):
-        """Write a record; drops the oldest block when there is no room. Fields as in records.pack_record.
+        """Seal and write a record; drops the oldest block when there is no room. Fields as in records.pack_record.
 
         Returns:
             Its sequence number. Once this has returned, no loss of power takes the record away.
@@ -106,15 +75,17 @@ class Log:
         Raises:
             StoreError: the flash does not keep what is written. The next record gets another place.
         """
+        now_s = start_s + duration_s if kind_flags & records.FLAG_CLOCK_SET else 0
         for _ in range(_ATTEMPTS):
-            if self._slot == self._per_block and not self._open_block(start_s):
+            if self._slot == self.segment_records and not self._open_block(now_s):
                 continue
             if self._slot == 0:
-                self._note_followed()
+                self._begin_segment()
             records.pack_record(
                 self._buf, kind_flags, boot, start_s, duration_s, windows, sightings, rssi_max_dbm, rssi_mean_dbm, ident
             )
             seq = self.next_seq
+            self._seal.close(seq, self._buf, _PLAIN_BYTES)  # pyright: ignore[reportOptionalMemberAccess]  mounted
             self._slot += 1  # whatever comes now, this place is used up
             if records.keeps(self._store, self._offset(seq), self._record):
                 return seq
@@ -122,87 +93,61 @@ class Log:
         raise StoreError("the flash does not keep what is written")
 
     def read(self, seq, buf, at):
-        """Copy the 28 bytes of record `seq` into `buf` at `at`.
+        """Copy the 28 bytes of record `seq` into `buf` at `at`, sealed as they lie in flash.
 
         Returns:
-            False when there is no such record, or its checksum does not fit; `buf` is then undefined there.
+            False when there is no such record; `buf` is then undefined there. Only who can open it sees whether it is
+            damaged.
         """
         if not self.oldest_seq <= seq < self.next_seq or not self._is_valid(self._block_of(seq)):
             return False
-        self._store.read(self._offset(seq), memoryview(buf)[at : at + _RECORD_BYTES])
-        if not records.is_sound(buf, at, _RECORD_BYTES):
-            self.damaged += 1
-            return False
-        return True
+        place = memoryview(buf)[at : at + _RECORD_BYTES]
+        self._store.read(self._offset(seq), place)
+        return min(place) < 0xFF
 
-    # --- Where things are --------------------------------------------------------------------------------------
+    # --- Age -------------------------------------------------------------------------------------------------
 
-    def _block_of(self, seq):
-        return (self._block + seq // self._per_block - self._begin_seq // self._per_block) % self._blocks
+    def expire(self, now_s, days):
+        """Erase the blocks of which every record is older than `days` days, so known to a day.
 
-    def _offset(self, seq):
-        block = self._first_block + self._block_of(seq)
-        return block * self._store.block_bytes + _HEADER_BYTES + seq % self._per_block * _RECORD_BYTES
+        To be called about once an hour while the clock is set, and whenever it has been set. A clock that jumps ahead
+        by more than a day may be wrong, and erases nothing for a day.
 
-    def _expected(self, block):
-        # The first sequence number that a block must have, going back round the ring from the newest.
-        return self._begin_seq - (self._block - block) % self._blocks * self._per_block
+        Raises:
+            StoreError: the flash refused; what was not erased will be the next time.
+        """
+        keys = self._keys
+        if now_s - self._seen_s > DAY_S or keys.expire_from_s - now_s > DAY_S:
+            keys.expire_from_s = now_s + DAY_S
+            keys.keep()
+        self._seen_s = now_s
+        if now_s < keys.expire_from_s:
+            return
+        # A block that has been open for a day is closed: the next one's beginning tells how old its records are.
+        if self._slot and self._is_valid(self._block) and not 0 <= now_s - self._created_s(self._block) < DAY_S:
+            if self._open_block(now_s):
+                self._begin_segment()
+        self._erase_before(self._age_of_expired(now_s, now_s - days * DAY_S))
 
-    def _is_valid(self, block):
-        return self._valid[block >> 3] >> (block & 7) & 1
-
-    def _mark(self, block, valid):
-        bit = 1 << (block & 7)
-        self._valid[block >> 3] = self._valid[block >> 3] & ~bit | (bit if valid else 0)
-
-    def _header_at(self, block):
-        return (self._first_block + block) * self._store.block_bytes
-
-    def _header(self, block):
-        # The first sequence number of a block; _BLANK; or _DAMAGED when its header cannot be believed.
-        self._store.read(self._header_at(block), self._buf)
-        header = records.unpack_block_header(self._buf)
-        if header and header[0] % self._per_block == 0:
-            return header[0]
-        return _BLANK if min(self._buf) == 0xFF else _DAMAGED
-
-    def _is_blank(self, slot):
-        self._store.read(self._offset(self._begin_seq + slot), self._record)
-        return min(self._record) == 0xFF
-
-    def _find_oldest(self):
-        # The ring's blocks in order from the one that will be erased next; the first sound one holds the oldest record.
+    def _age_of_expired(self, now_s, limit_s):
+        # How far from the newest block is the youngest one that was begun before the limit: older ones have expired.
+        found = self._blocks
+        latest_s = 1
         for age in range(self._blocks - 1, -1, -1):
             block = (self._block - age) % self._blocks
-            if self._is_valid(block):
-                self.oldest_seq = self._expected(block)
-                return
-        self.oldest_seq = self.next_seq
+            created_s = self._created_s(block) if self._is_valid(block) else 0
+            if limit_s <= created_s <= now_s:
+                break
+            if latest_s <= created_s < limit_s:  # else the clock was wrong, or not set
+                found = age
+                latest_s = created_s
+        return found
 
-    def _open_block(self, now_s):
-        # Goes on to the next block; False when it does not keep its header. It is erased even if it looks blank: an
-        # erase that lost power may leave bits that will not last. A store that refuses, be it without a word, is asked
-        # for the same block again: going on would walk round the ring and give up every block in it.
-        block = (self._block + 1) % self._blocks
-        begin_seq = self._begin_seq + self._per_block
-        at = self._header_at(block)
-        self._store.read(at, self._buf)
-        before = bytes(self._buf)
-        header = records.unpack_block_header(before)
-        self._mark(block, False)
-        self._store.erase(self._first_block + block)
-        records.pack_block_header(self._buf, begin_seq, header[1] + 1 if header else 1, now_s)
-        kept = records.keeps(self._store, at, self._buf)
-        if not kept:
-            self.damaged += 1
-            if self._buf == before:
-                return False
-        self._block = block
-        self._begin_seq = begin_seq  # the block counts as full when it does not keep its header
-        if kept:
-            self._slot = 0
-            self._mark(block, True)
-        else:
-            self._note_followed()
+    def _erase_before(self, age):
+        # The oldest first: wherever the power goes, what lies behind an erased block is erased as well.
+        oldest = age
+        while oldest + 1 < self._blocks and not self._is_blank_block((self._block - oldest - 1) % self._blocks):
+            oldest += 1
+        for older in range(oldest, max(age, oldest - _ERASES), -1):
+            self._drop((self._block - older) % self._blocks)
         self._find_oldest()
-        return kept

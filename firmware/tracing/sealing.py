@@ -4,9 +4,10 @@ Standard constructions from the primitives that a port has; nothing here is ours
 the labels and an example of each.
 """
 
-import hashlib
+from struct import pack
 
 from .const import const
+from .keys import sha256
 
 try:
     from cryptolib import aes  # pyright: ignore[reportMissingImports]
@@ -17,24 +18,22 @@ _BLOCK = const(64)  # of SHA-256
 _DIGEST = const(32)
 _AES_BLOCK = const(16)
 
-_sha256 = getattr(hashlib, "sha256", None) or (lambda data: hashlib.new("sha256", data))  # CircuitPython has only `new`
-
 
 def hmac_sha256(key, *parts):
     """HMAC-SHA256 of the parts, one behind the other: 32 bytes. A key of at most 64 bytes."""
     if len(key) > _BLOCK:
         raise ValueError("a key of %d bytes" % len(key))
-    pad = bytearray(_BLOCK)
-    for i in range(_BLOCK):
-        pad[i] = (key[i] if i < len(key) else 0) ^ 0x36
-    digest = _sha256(pad)
+    inner = bytearray(b"\x36" * _BLOCK)
+    outer = bytearray(b"\x5c" * _BLOCK)
+    for i in range(len(key)):
+        inner[i] ^= key[i]
+        outer[i] ^= key[i]
+    digest = sha256(inner)
     for part in parts:
         digest.update(part)
-    for i in range(_BLOCK):
-        pad[i] ^= 0x36 ^ 0x5C
-    outer = _sha256(pad)
-    outer.update(digest.digest())
-    return outer.digest()
+    over = sha256(outer)
+    over.update(digest.digest())
+    return over.digest()
 
 
 def hkdf(secret, salt, info, length):
@@ -89,3 +88,39 @@ class CounterMode:
             for i in range(min(_AES_BLOCK, end - at)):
                 buf[at + i] ^= stream[i]
             number += 1
+
+
+class Seal:
+    """Numbered messages, each encrypted in counter mode and then authenticated by HMAC (encrypt-then-MAC).
+
+    Args:
+        keys: 48 bytes: 16 for AES, 32 for HMAC.
+        tag_bytes: how much of the HMAC stands behind a message.
+    """
+
+    def __init__(self, keys, tag_bytes=16):
+        self._cipher = CounterMode(keys[:16])
+        self._mac_key = keys[16:]
+        self._tag_bytes = tag_bytes
+
+    def close(self, number, buf, length):
+        """Seal message `number` (0 to 2**32 - 1, none twice), `buf[:length]`, in place; its length with the tag."""
+        self._cipher.apply(number, buf, 0, length)
+        end = length + self._tag_bytes
+        buf[length:end] = self._tag(number, buf, length)
+        return end
+
+    def open(self, number, buf, end):
+        """Open message `number` in `buf[:end]` in place.
+
+        Returns:
+            Its length without the tag; 0, and `buf` as it was, when it is not this message as it was sealed.
+        """
+        length = end - self._tag_bytes
+        if length < 1 or not equal(self._tag(number, buf, length), memoryview(buf)[length:end]):
+            return 0
+        self._cipher.apply(number, buf, 0, length)
+        return length
+
+    def _tag(self, number, buf, length):
+        return hmac_sha256(self._mac_key, pack("<I", number), memoryview(buf)[:length])[: self._tag_bytes]

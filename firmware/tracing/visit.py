@@ -53,16 +53,19 @@ class Visit:
         changed = self._follow()
         if self.handle < 0:
             return changed
-        fragment = radio.take_fragment()
-        while fragment is not None:
-            session.feed(fragment, len(fragment), self._clock.uptime_ms())
-            self._send(until_ms)
+        while radio.kiosk == self.handle:
             fragment = radio.take_fragment()
-        self._send(until_ms)
-        if session.tick(self._clock.uptime_ms()) or session.broken or not session.is_open:
-            radio.wait(_HANG_UP_MS)  # the last answer is still on its way
-            radio.disconnect(self.handle)
-            radio.wait(_HANG_UP_MS)
+            if fragment is not None:
+                session.feed(fragment, len(fragment), self._clock.uptime_ms())
+            self._send(until_ms)
+            # After each fragment: one who never stops writing is sent away as well.
+            if session.tick(self._clock.uptime_ms()) or session.broken:
+                radio.wait(_HANG_UP_MS)  # the last answer is still on its way
+                radio.disconnect(self.handle)
+                radio.wait(_HANG_UP_MS)
+                break
+            if fragment is None:
+                break
         return self._follow() or changed
 
     def _follow(self):

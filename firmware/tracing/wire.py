@@ -106,9 +106,9 @@ SYNC_SERVICE_UUID = "7c2e0001-5d3b-4f0a-9a64-0b1d3c9e5a10"
 SYNC_CONTROL_UUID = "7c2e0002-5d3b-4f0a-9a64-0b1d3c9e5a10"  # kiosk to token: write, write without response
 SYNC_DATA_UUID = "7c2e0003-5d3b-4f0a-9a64-0b1d3c9e5a10"  # token to kiosk: notify
 SHORT_CODE_BYTES = 6
+SHORT_CODE_LETTERS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # no 0/O, 1/I: people read it aloud
 
 _SYNC_SERVICE = uuid_bytes(SYNC_SERVICE_UUID)
-_SHORT_CODE_LETTERS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"  # no 0/O, 1/I: people read it aloud
 
 
 def sync_scan_response(short_code):
@@ -127,6 +127,6 @@ def short_code(serial):
     number = int.from_bytes(bytes(serial)[:4], "little")
     letters = ""
     for _ in range(SHORT_CODE_BYTES):
-        letters += _SHORT_CODE_LETTERS[number % 32]
+        letters += SHORT_CODE_LETTERS[number % 32]
         number //= 32
     return letters

@@ -1,4 +1,4 @@
-"""`bluezone authority init`, `publish`, `serve` and `demo`."""
+"""`bluezone authority`: keys and lists; for what a positive person releases, see release_commands."""
 
 import json
 import os
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from host_tools.authority.release_commands import add_release_commands
 from host_tools.errors import UserError
 
 if TYPE_CHECKING:
@@ -23,9 +24,12 @@ _DEMO_PASSPHRASE = "only for demonstrations"
 
 def register(app: typer.Typer) -> None:
     """Add `authority` with its subcommands."""
-    group = typer.Typer(no_args_is_help=True, help="A small health authority: signs lists of cases and serves them.")
+    group = typer.Typer(
+        no_args_is_help=True, help="A small health authority: signs lists, serves them, opens releases."
+    )
     for command in (init, publish, serve, demo):
         group.command()(command)
+    add_release_commands(group)
     app.add_typer(group, name="authority")
 
 

@@ -1,13 +1,18 @@
-"""`bluezone demo` and `bluezone sync`."""
+"""`bluezone demo`, `bluezone sync` and `bluezone release`."""
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from host_tools.matching.list_options import AllowHttp, AllowUnsigned, Cases, ListCache, ListKey
+from host_tools.provisioning.key_commands import KeyFile, PassphraseFile
 
+if TYPE_CHECKING:
+    from host_tools.provisioning.token_keys import KioskRoot
+
+Database = Annotated[Path, typer.Option(help="The kiosk's database; made when missing.")]
 Rules = Annotated[str | None, typer.Option(help="The rules: viet-nam, dp-3t, cwa, or a file like rules.toml.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 
@@ -16,6 +21,7 @@ def register(app: typer.Typer) -> None:
     """Add the subcommands."""
     app.command()(demo)
     app.command()(sync)
+    app.command()(release)
 
 
 def demo(
@@ -34,7 +40,9 @@ def demo(
 
 def sync(
     cases: Cases,
-    database: Annotated[Path, typer.Option(help="The kiosk's database; made when missing.")] = Path("kiosk.sqlite"),
+    keys: KeyFile,
+    database: Database = Path("kiosk.sqlite"),
+    passphrase_file: PassphraseFile = None,
     seconds: Annotated[float, typer.Option(help="How long to wait for tokens.")] = 60.0,
     list_key: ListKey = None,
     list_cache: ListCache = None,
@@ -53,6 +61,32 @@ def sync(
 
     judged_by = load_rules(rules).for_board(rssi_offset_db(board) if board else 0.0)
     source = list_source(cases, list_key, list_cache, allow_http=allow_http, allow_unsigned=allow_unsigned)
-    found, status = serve_here(source, database, seconds, quiet=as_json, rules=judged_by)
+    found, status = serve_here(source, database, _root(keys, passphrase_file), seconds, quiet=as_json, rules=judged_by)
     if as_json:
         print(json.dumps({"list": status.as_dict(), "tokens": found}, ensure_ascii=False))
+
+
+def release(
+    code: Annotated[str, typer.Argument(help="The six letters on the token's label.")],
+    out: Annotated[Path, typer.Argument(help="The file to write, for the health authority.")],
+    keys: KeyFile,
+    database: Database = Path("kiosk.sqlite"),
+    passphrase_file: PassphraseFile = None,
+    seconds: Annotated[float, typer.Option(help="How long to wait for the token.")] = 60.0,
+    as_json: Json = False,
+) -> None:
+    """Release a token's keys and history to the health authority: with the wearer's button and the authority's code."""
+    from .release import release_here
+
+    written = release_here(code.upper(), out, database, _root(keys, passphrase_file), seconds)
+    if as_json:
+        print(json.dumps(written))
+
+
+def _root(file: Path, passphrase_file: Path | None) -> "KioskRoot":
+    from host_tools.provisioning import key_file
+    from host_tools.provisioning.passphrase import passphrase
+    from host_tools.provisioning.token_keys import KioskRoot
+
+    key_file.describe(file)  # a wrong file is told before anybody types a passphrase
+    return key_file.load(file, KioskRoot, passphrase(passphrase_file))

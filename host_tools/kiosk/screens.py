@@ -73,7 +73,8 @@ class TerminalScreen:
 
     def finished(self, code: str, result: WearerResult) -> None:
         records = result.sync.new_records
-        state = f"{records} records, " + ("F1" if result.verdict.kind == "exposed" else "safe")
+        damaged = f" ({result.sync.damaged} damaged)" if result.sync.damaged else ""
+        state = f"{records} records{damaged}, " + ("F1" if result.verdict.kind == "exposed" else "safe")
         self._bars.update(self._bar(code), completed=max(records, 1), total=max(records, 1), state=state)
 
     def failed(self, code: str, sentence: str, again: bool) -> None:

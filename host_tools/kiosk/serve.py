@@ -13,6 +13,7 @@ from host_tools.link.adapter import real
 from host_tools.matching.explanation import ListVersion, explanation_json
 from host_tools.matching.list_source import ListSource, ListStatus
 from host_tools.matching.rules import Rules
+from host_tools.provisioning.token_keys import KioskRoot
 from host_tools.storage.store import Store
 from tracing.wire import short_code
 
@@ -64,12 +65,12 @@ async def keep_fresh(
         except UserError as error:
             told(f"{error} The list of before stays in use.")
         else:
-            kiosk.use_list(cases, ListVersion.of(status))
+            await asyncio.to_thread(kiosk.use_list, cases, ListVersion.of(status))
             told(status)
 
 
 def serve_here(
-    source: ListSource, database: Path, seconds: float, quiet: bool, rules: Rules
+    source: ListSource, database: Path, root: KioskRoot, seconds: float, quiet: bool, rules: Rules
 ) -> tuple[list[dict[str, object]], ListStatus]:
     """Serve tokens for `seconds` by these rules; returns the results for machines, and how the list stood at the end.
 
@@ -88,7 +89,8 @@ def serve_here(
 
     told(status)
     with Store(database) as store, _Collecting(console) as screen:
-        kiosk = Kiosk(real(), store, cases, rules, time.time, screen, ListVersion.of(status))
+        index = database.with_suffix(".index")
+        kiosk = Kiosk(real(), store, cases, rules, root, time.time, screen, ListVersion.of(status), index)
 
         async def serve() -> None:
             fresh = asyncio.create_task(keep_fresh(kiosk, source, time.time, told))

@@ -7,18 +7,22 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from host_tools.errors import UserError
 from host_tools.link.adapter import Adapter
 from host_tools.link.bluetooth import FoundToken, connected, tokens_in_sync_mode
-from host_tools.link.session import KioskSession, SessionError, SyncResult, TokenInfo, synchronise
-from host_tools.matching.case_index import CaseIndex
+from host_tools.link.errors import SessionError
+from host_tools.link.session import KioskSession, TokenInfo
+from host_tools.link.synchronise import SyncResult, synchronise
+from host_tools.matching.case_finder import CaseFinder
 from host_tools.matching.explanation import ListVersion
-from host_tools.matching.exposures import days_of_encounters, match_encounters
+from host_tools.matching.exposures import match_encounters
 from host_tools.matching.national_list import NationalList
 from host_tools.matching.rules import Rules
 from host_tools.matching.verdict import Verdict, infectious_periods, judge
+from host_tools.provisioning.token_keys import KioskRoot
 from host_tools.storage.store import Encounter, Store
 from tracing.kiosk_messages import VERDICT_EXPOSED, VERDICT_SAFE
 
@@ -61,10 +65,13 @@ class Screen(Protocol):
         """Something went wrong; `again`: the kiosk tries once more by itself."""
 
 
-def assess(encounters: list[Encounter], cases: NationalList, rules: Rules) -> Verdict:
-    """The verdict on a wearer's encounters."""
-    index = CaseIndex(cases.cases, days_of_encounters(encounters), {encounter.bluezone_id for encounter in encounters})
-    exposures = match_encounters(encounters, index)
+def assess(encounters: list[Encounter], cases: NationalList, finder: CaseFinder, rules: Rules) -> Verdict:
+    """The verdict on a wearer's encounters.
+
+    Args:
+        finder: of `cases`.
+    """
+    exposures = match_encounters(encounters, finder.index_for(encounters))
     return judge(exposures, rules, infectious_s=infectious_periods(cases.cases, exposures))
 
 
@@ -76,9 +83,11 @@ class Kiosk:
         store: the database.
         cases: the national list.
         rules: what counts as a close contact.
+        root: of the fleet whose tokens are served.
         now: Unix seconds.
         screen: shows what happens.
         list_version: which list `cases` is, for the explanations.
+        index: folder of the slot index for long lists; None: always hashlib.
     """
 
     def __init__(
@@ -87,26 +96,29 @@ class Kiosk:
         store: Store,
         cases: NationalList,
         rules: Rules,
+        root: KioskRoot,
         now: Callable[[], float],
         screen: Screen,
         list_version: ListVersion | None = None,
+        index: Path | None = None,
     ) -> None:
         self._adapter = adapter
         self._store = store
-        self._cases = cases
+        self._index = index
         self._rules = rules
+        self._root = root
         self._now = now
         self._screen = screen
-        self._list_version = list_version
+        self.use_list(cases, list_version)
         self._serving: dict[str, asyncio.Task] = {}  # by address
         self._attempts: dict[str, int] = {}
         self._rest_until_s: dict[str, float] = {}  # loop time before which an address is left alone
         self._radio = asyncio.Semaphore(1)  # adapters connect to one device at a time
 
     def use_list(self, cases: NationalList, version: ListVersion | None) -> None:
-        """Judge by this list from the next wearer on."""
-        self._cases = cases
-        self._list_version = version
+        """Judge by this list from the next wearer on. May take seconds for a long list, so call it in a thread."""
+        finder = CaseFinder(cases.cases, self._index)  # the index keeps what it has: only new entries are expanded
+        self._list = (cases, finder, version)  # at once: a wearer is never judged by parts of two lists
 
     async def run(self) -> None:
         """Serve whoever comes, until cancelled."""
@@ -147,7 +159,7 @@ class Kiosk:
         code = token.short_code
         self._screen.found(code)
         async with self._connection(token) as transport:
-            session = KioskSession(transport)
+            session = KioskSession(transport, self._root, code)
             begun: list[int] = []
 
             def progress(info: TokenInfo, next_seq: int) -> None:
@@ -157,12 +169,13 @@ class Kiosk:
 
             result = await synchronise(session, self._store, self._now, progress)
             encounters = self._store.encounters(result.info.serial)
-            verdict = assess(encounters, self._cases, self._rules)
+            cases, finder, version = self._list
+            verdict = assess(encounters, cases, finder, self._rules)
             await session.show_verdict(VERDICT_EXPOSED if verdict.kind == "exposed" else VERDICT_SAFE)
             with contextlib.suppress(SessionError):
                 await session.bye()  # everything is stored: a link that is lost now costs nothing
         now_s = int(self._now())
-        version = self._list_version.at(now_s) if self._list_version else None
+        version = version.at(now_s) if version else None
         self._screen.finished(code, WearerResult(result.info, result, encounters, verdict, now_s, version))
 
     @contextlib.asynccontextmanager

@@ -12,7 +12,7 @@ from host_tools.errors import UserError
 from tracing.wire import SYNC_CONTROL_UUID, SYNC_DATA_UUID, SYNC_SERVICE_UUID
 
 from .adapter import Adapter
-from .session import LinkLost
+from .errors import LinkLost
 
 _ATT_HEADER_BYTES = 3
 
@@ -66,7 +66,7 @@ async def tokens_in_sync_mode(adapter: Adapter) -> AsyncIterator["asyncio.Queue[
 
 
 class BleakTransport:
-    """A connection to one token; see session.Transport."""
+    """A connection to one token; see channel.Transport."""
 
     def __init__(self, client) -> None:
         self._client = client

@@ -1,4 +1,4 @@
-"""`bluezone flash` and `bluezone update`: firmware for boards; the other commands for tokens are registered here too."""
+"""`bluezone flash` and `bluezone update`: firmware for boards; commands for tokens and keys are registered here too."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +8,7 @@ import typer
 from host_tools.errors import UserError
 from host_tools.provisioning import token_commands
 from host_tools.provisioning.command_kit import AsJson, Ports, print_outcomes
+from host_tools.provisioning.key_commands import key_app
 
 if TYPE_CHECKING:
     from host_tools.provisioning.copying import Progress
@@ -24,6 +25,7 @@ def register(app: typer.Typer) -> None:
     app.command()(flash)
     app.command()(update)
     token_commands.register(app)
+    app.add_typer(key_app(), name="key")
 
 
 def flash(

@@ -106,10 +106,10 @@ def build(board: str, out_dir: Path, compiled: bool = True, root: Path = ROOT) -
             text = target.with_suffix(".py")
             text.write_text(settings_source(source), encoding="utf-8")
             if target != text:
-                _compile(text, target, device_path)
+                compile_module(text, target, device_path)
                 text.unlink()
         elif target.suffix == ".mpy":
-            _compile(source, target, device_path)
+            compile_module(source, target, device_path)
         else:
             shutil.copyfile(source, target)
         data = target.read_bytes()
@@ -188,7 +188,15 @@ def _manifest(firmware: Path) -> list[Path]:
     return files
 
 
-def _compile(source: Path, target: Path, device_path: str) -> None:
+def compile_module(source: Path, target: Path, device_path: str) -> None:
+    """Compile one module to `.mpy`.
+
+    Args:
+        device_path: where it will lie on the board.
+
+    Raises:
+        UserError: it does not compile.
+    """
     # -s: the name that a traceback on the token shows, and the same bytes wherever the sources lie. It is the dotted
     # name of the module, which the token holds in RAM anyway; a path would cost a second string for each.
     name = device_path.removesuffix(".mpy").replace("/", ".")

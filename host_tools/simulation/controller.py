@@ -43,6 +43,7 @@ class VirtualController(Controller):
         report_sink: takes advertising reports in place of HCI packets, when set.
         tx_gain_db: how much stronger than a token this device sends.
         adv_events: advertising events sent so far.
+        data_bytes: of connections, sent so far, with the headers of L2CAP and above.
     """
 
     # No extended advertising: the boards have none, and hosts then use the legacy commands throughout.
@@ -59,6 +60,7 @@ class VirtualController(Controller):
         self.bytes_per_s = bytes_per_s
         self.tx_gain_db = 0.0
         self.adv_events = 0
+        self.data_bytes = 0
         self.report_sink: ReportSink | None = None
         self.le_legacy_advertiser = VirtualAdvertiser(self)
         self._scan_since_s = 0.0
@@ -188,6 +190,7 @@ class VirtualController(Controller):
         """Data takes its time on the air, one packet after the other; only then is it delivered and completed."""
         loop = asyncio.get_running_loop()
         handle = packet.connection_handle
+        self.data_bytes += len(packet.data)
         start_s = max(loop.time(), self._air_free_at_s.get(handle, 0.0))
         done_s = start_s + len(packet.data) / self.bytes_per_s
         self._air_free_at_s[handle] = done_s

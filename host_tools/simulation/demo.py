@@ -166,7 +166,8 @@ async def _at_the_kiosk(world: World, folder: Path, screen: Screen, seed: int, l
             store.name_token(given.serial, name)
         cases, status = ListSource(str(list_path), None).load(world.now_s())
         version = replace(ListVersion.of(status), published_s=int(world.now_s()))
-        kiosk = Kiosk(virtual(world.kiosk), store, cases, load_rules(), world.now_s, seen, version)
+        root = world.roots.kiosk
+        kiosk = Kiosk(virtual(world.kiosk), store, cases, load_rules(), root, world.now_s, seen, version)
         serving = asyncio.create_task(kiosk.run())
         for place, name in enumerate(codes):
             world.call_to_kiosk(name, place)

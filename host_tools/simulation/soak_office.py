@@ -6,8 +6,10 @@ The radio is computed per scan window: distance and the loss model decide about 
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from .flash import MemoryFlash
 from .propagation import Propagation, stream
-from .soak_token import Firmware, Flash, Hub, Radio, SoakToken
+from .soak_token import Firmware, Hub, Radio, SoakToken
+from .world import make_roots
 
 DAY_S = 86400
 PACKET_LOSS = 0.28  # 20 % per packet and 10 % per window, between tokens
@@ -74,10 +76,12 @@ class Office:
         self.hub = Hub()
         self.firmware = Firmware(self.hub)
         self.start_s = start_s
+        self.roots = make_roots(seed)
         self.model = Propagation()
         self.random = stream(seed, "office")
         self.tokens = [
-            SoakToken(self, number, stream(seed, f"token {number}"), Flash(FLASH_BLOCKS)) for number in range(tokens)
+            SoakToken(self, number, stream(seed, f"token {number}"), MemoryFlash(FLASH_BLOCKS))
+            for number in range(tokens)
         ]
         # Who sits with whom, in turns of 5 to 90 minutes: table by token. Seats are 1 m apart; tables are in rooms of
         # their own, out of range, so that an encounter is as long as the meeting that made it.

@@ -15,16 +15,18 @@ from typing import Any, Protocol
 
 import greenlet
 
-from tracing import keys, log, records
+from host_tools.provisioning.token_keys import Roots, TokenKeys, token_keys
+from tracing import keys
 from tracing.sightings import SightingRing
-from tracing.state import State, StateStore
+from tracing.state import StateStore
+
+from .flash import MemoryFlash, logged
 
 ROOT = Path(__file__).parents[2]
 LOG_BLOCKS = 254
-STATE_BLOCKS = 2
 SETTINGS = types.SimpleNamespace(
     RADIO_ADV_INTERVAL_US=250_000, RADIO_SCAN_WINDOW_MS=270, RADIO_SCAN_PERIOD_MS=37_500, LOG_BLOCKS=LOG_BLOCKS,
-    BATTERY_LOW_MV=2500, BATTERY_STOP_MV=2200,
+    LOG_DAYS=14, BATTERY_LOW_MV=2500, BATTERY_STOP_MV=2200,
 )  # fmt: skip
 
 
@@ -32,43 +34,17 @@ class Surroundings(Protocol):
     """What a token needs of the place where it is.
 
     Attributes:
-        hub: its time; start_s: Unix s of the hub's zero; firmware: what runs.
+        hub: its time; start_s: Unix s of the hub's zero; firmware: what runs; roots: of the fleet.
     """
 
     hub: "Hub"
     start_s: int
+    roots: Roots
     firmware: "Firmware"
 
     def heard(self, listener: "SoakToken", duration_ms: int) -> Iterator[tuple[int, "Radio"]]:
         """(RSSI in dBm, radio) of every packet that a scan window of `listener` receives."""
         ...
-
-
-class Flash:
-    """NOR flash in memory."""
-
-    block_bytes = 4096
-
-    def __init__(self, blocks: int) -> None:
-        self.blocks = blocks
-        self.image = bytearray(b"\xff" * (blocks * self.block_bytes))
-        self.erases = 0
-        self.programmed_bytes = 0
-
-    def read(self, offset: int, buf) -> None:
-        """Fill `buf`."""
-        buf[:] = self.image[offset : offset + len(buf)]
-
-    def program(self, offset: int, data) -> None:
-        """Clear bits."""
-        self.programmed_bytes += len(data)
-        for i, byte in enumerate(bytes(data)):
-            self.image[offset + i] &= byte
-
-    def erase(self, block: int) -> None:
-        """Set a block to ones."""
-        self.erases += 1
-        self.image[block * self.block_bytes : (block + 1) * self.block_bytes] = b"\xff" * self.block_bytes
 
 
 class Hub:
@@ -186,20 +162,17 @@ class SoakToken:
     place: Surroundings
     number: int
     random: Random
-    flash: Flash
-    base_id: bytes = b""
+    flash: MemoryFlash
+    given: TokenKeys = field(init=False)
     radio: Radio = field(init=False)
     app: Any = field(init=False)
 
     def power_on(self) -> None:
         """Provision, then run the firmware."""
-        given = State()
-        given.flags = records.STATE_PROVISIONED
-        given.serial = self.random.randbytes(8)
-        given.daily_key = self.base_id = self.random.randbytes(32)
-        given.key_day = keys.day_of(self.place.start_s)
-        given.last_time_s = self.place.start_s
-        StateStore(self.flash, 0, 1).save(given)
+        random, start_s = self.random, self.place.start_s
+        serial, daily_key = random.randbytes(8), random.randbytes(32)
+        self.given = token_keys(self.place.roots, serial, daily_key, keys.day_of(start_s), random.randbytes(16))
+        StateStore(self.flash, 0, 1).save(self.given.state(start_s))
         port = _Port(self.random)
         board = types.SimpleNamespace(
             settings=SETTINGS, store=self.flash, clock=self.place.firmware.clock(), entropy=port, power=port,
@@ -215,13 +188,7 @@ class SoakToken:
 
     def encounters(self) -> Iterator[tuple]:
         """The log's records, unpacked."""
-        book = log.Log(self.flash, STATE_BLOCKS, LOG_BLOCKS)
-        book.mount()
-        buf = bytearray(records.RECORD_BYTES)
-        for seq in range(book.oldest_seq, book.next_seq):
-            record = records.unpack_record(buf) if book.read(seq, buf, 0) else None
-            if record is not None:
-                yield record
+        return logged(bytes(self.flash.image), self.given.log_root)
 
 
 class Firmware:

@@ -1,18 +1,18 @@
 """A scenario brought to life: tokens in VMs, phones, the kiosk's adapter, all on one air in virtual time."""
 
 import asyncio
-from dataclasses import dataclass
 from pathlib import Path
 
 from bumble.device import Device
 
-from tracing import records, state
+from host_tools.provisioning.token_keys import AuthorityRoot, KioskRoot, Roots, TokenKeys, token_keys
 from tracing.keys import day_of
+from tracing.state import StateStore
 
 from .air import Air, Position
 from .board import VirtualBoard, make_device
 from .controller import VirtualController
-from .flash import open_flash
+from .flash import STATE_BLOCKS, open_flash
 from .phones import AndroidPhone, IPhone, Phone
 from .processes import BoardProcesses
 from .propagation import Propagation, stream
@@ -22,15 +22,6 @@ KIOSK = "kiosk"
 QUEUE_M = 1.0  # wearers stand in front of the kiosk, side by side
 
 
-@dataclass
-class Provisioned:
-    """What a technician gave to a virtual token: its serial, its base id, and the UTC day the base id belongs to."""
-
-    serial: bytes
-    base_id: bytes
-    day: int
-
-
 class World:
     """Everything that has a radio.
 
@@ -38,29 +29,32 @@ class World:
         scenario: who is where.
         seed: of all randomness.
         folder: for flash images and the boards' output; made when missing.
-        rom: firmware image of the virtual board.
+        rom: firmware image of the virtual board; log_blocks: of its flash, when not as in board.toml.
 
     Attributes:
         resets: (time in s, name, reason) of every token that asked to be reset, or whose watchdog starved; it has been
             started again.
         boards, provisioned: by wearer's name; phones: by owner's name.
+        roots: of the fleet and its health authority.
         drift_ppm: by how many millionths a token's counter runs fast, by wearer's name; fill it before `start`.
         kiosk: Bumble device of the kiosk's adapter.
     """
 
-    def __init__(self, scenario: Scenario, seed: int, folder: Path, rom: bytes) -> None:
+    def __init__(self, scenario: Scenario, seed: int, folder: Path, rom: bytes, log_blocks: int | None = None) -> None:
         self.scenario = scenario
         self.folder = folder
         self.air = Air(self.position, Propagation(**scenario.propagation), seed)
         self.processes = BoardProcesses(folder, rom)
         self.boards: dict[str, VirtualBoard] = {}
-        self.provisioned: dict[str, Provisioned] = {}
+        self.roots = make_roots(seed)
+        self.provisioned: dict[str, TokenKeys] = {}
         self.phones: dict[str, Phone] = {}
         self.drift_ppm: dict[str, int] = {}
         self.kiosk: Device
         self.resets: list[tuple[float, str, str]] = []
         self._restarts: list[asyncio.Task] = []
         self._seed = seed
+        self._blocks = log_blocks and log_blocks + STATE_BLOCKS
         self._called: dict[str, Position] = {}
 
     def position(self, name: str) -> Position:
@@ -89,12 +83,13 @@ class World:
 
     async def _start_token(self, number: int, person: Person) -> None:
         random = stream(self._seed, f"provisioning/{person.name}")
-        given = Provisioned(random.randbytes(8), random.randbytes(32), day_of(self.scenario.start_s))
+        serial, daily_key = random.randbytes(8), random.randbytes(32)
+        given = token_keys(self.roots, serial, daily_key, day_of(self.scenario.start_s), random.randbytes(16))
         self.provisioned[person.name] = given
         flash = self.folder / f"token-{number}.flash"
         flash.unlink(missing_ok=True)
         scratch_file(flash).unlink(missing_ok=True)
-        provision(flash, given, self.scenario.start_s)
+        provision(flash, given, self.scenario.start_s, self._blocks)
         await self._power_on(person.name, number)
 
     async def _power_on(self, name: str, number: int) -> None:
@@ -135,7 +130,7 @@ class World:
 
     def base_id(self, name: str) -> bytes:
         """The base id of a person's device: 32 bytes, of the day on which the scenario begins."""
-        return self.provisioned[name].base_id if name in self.provisioned else self.phones[name].base_id
+        return self.provisioned[name].daily_key if name in self.provisioned else self.phones[name].base_id
 
     def call_to_kiosk(self, name: str, place_in_queue: int) -> None:
         """The person comes to the kiosk."""
@@ -158,18 +153,17 @@ class World:
         await self.processes.close()
 
 
+def make_roots(seed: int) -> Roots:
+    """The two roots of a simulated fleet."""
+    random = stream(seed, "roots")
+    return Roots(KioskRoot(random.randbytes(32)), AuthorityRoot(random.randbytes(32)))
+
+
 def scratch_file(flash: Path) -> Path:
     """Where the token of a flash image keeps what outlives a reset, not a loss of power."""
     return flash.with_name(flash.name + ".scratch")
 
 
-def provision(flash: Path, given: Provisioned, now_s: int) -> None:
+def provision(flash: Path, given: TokenKeys, now_s: int, blocks: int | None = None) -> None:
     """Write keys, serial and an approximate time into a new flash image, as a technician's tool does."""
-    store = open_flash(flash)
-    fresh = state.State()
-    fresh.flags = records.STATE_PROVISIONED
-    fresh.serial = given.serial
-    fresh.daily_key = given.base_id
-    fresh.key_day = given.day
-    fresh.last_time_s = now_s
-    state.StateStore(store, 0, 1).save(fresh)
+    StateStore(open_flash(flash, blocks), 0, 1).save(given.state(now_s))

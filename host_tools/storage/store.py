@@ -100,7 +100,7 @@ class Store:
         """Let go of the database."""
         self._database.close()
 
-    # --- What a sync needs; see link.session.RecordStorage -------------------------------------------------------
+    # --- What a sync needs; see link.synchronise.RecordStorage -------------------------------------------------------
 
     def next_seq(self, serial: bytes) -> int:
         """One more than the highest sequence number stored of this token; 0 when there is none."""

@@ -11,13 +11,15 @@ from circuit_token import LOG_BLOCKS, CircuitToken
 
 from host_tools.link import bluetooth
 from host_tools.link.adapter import virtual
-from host_tools.link.session import KioskSession, SyncResult, synchronise
+from host_tools.link.session import KioskSession
+from host_tools.link.synchronise import SyncResult, synchronise
+from host_tools.provisioning.token_keys import Roots, token_keys
 from host_tools.simulation import clock, scenario
 from host_tools.simulation.rom import rom_image
 from host_tools.simulation.world import World
 from host_tools.storage.store import Store
-from tracing import keys, kiosk_messages, records, wire
-from tracing.state import State, StateStore
+from tracing import keys, kiosk_messages, wire
+from tracing.state import StateStore
 
 pytestmark = pytest.mark.vm
 
@@ -70,7 +72,7 @@ async def sync(world: World, store: Store, press: Any, code: str) -> SyncResult:
             while token.short_code != code:
                 token = await found.get()
         async with bluetooth.connected(adapter, token) as transport:
-            session = KioskSession(transport)
+            session = KioskSession(transport, world.roots.kiosk, code)
             result = await synchronise(session, store, world.now_s)
             await session.show_verdict(kiosk_messages.VERDICT_SAFE)
             await session.bye()
@@ -78,16 +80,11 @@ async def sync(world: World, store: Store, press: Any, code: str) -> SyncResult:
     return result
 
 
-def provision(file_store: Any, path: Path, now_s: int) -> None:
+def provision(file_store: Any, path: Path, roots: Roots, now_s: int) -> None:
     """As a technician's tool does."""
+    given = token_keys(roots, SERIAL, BASE_ID, keys.day_of(now_s), bytes(16))
     with path.open("r+b", buffering=0) as file:
-        fresh = State()
-        fresh.flags = records.STATE_PROVISIONED
-        fresh.serial = SERIAL
-        fresh.daily_key = BASE_ID
-        fresh.key_day = keys.day_of(now_s)
-        fresh.last_time_s = now_s
-        StateStore(file_store.FileStore(file, int, LOG_BLOCKS + 2), 0, 1).save(fresh)
+        StateStore(file_store.FileStore(file, int, LOG_BLOCKS + 2), 0, 1).save(given.state(now_s))
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +102,7 @@ def morning(tmp_path_factory: pytest.TempPathFactory, file_store: Any) -> Mornin
         world.air.frames.append(
             lambda at_s, name, address, payload: told.frames.append((at_s + told.start_s, name, address, payload))
         )
-        provision(file_store, log_file, told.start_s)
+        provision(file_store, log_file, world.roots, told.start_s)
         try:
             await world.start()
             world._called["Chi"] = (0.0, 1.0, "room")

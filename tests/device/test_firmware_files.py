@@ -73,7 +73,8 @@ def test_a_board_toml_that_is_none_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("board", boards())
 def test_every_board_gets_the_portable_package_and_nothing_of_the_host(board: str) -> None:
     files = {path: source for source, path in firmware_files(board)}
-    tracing = {path.stem for path in (ROOT / "firmware/tracing").glob("*.py")} - {"kiosk_messages", "phone_wire"}
+    of_the_host = {"kiosk_log", "kiosk_messages", "phone_wire"}
+    tracing = {path.stem for path in (ROOT / "firmware/tracing").glob("*.py")} - of_the_host
     assert {path for path in files if path.startswith("tracing/")} == {f"tracing/{name}.mpy" for name in tracing}
     assert {"app.mpy", "settings.mpy", "boot.py", "main.py"} <= files.keys()
     assert all(source.is_file() for source in files.values())

@@ -70,7 +70,7 @@ BATCHES = st.lists(
 CONTENTS = (record(), record(NOON_S + 1))
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(BATCHES)
 def test_batches_are_taken_whole_or_not_at_all_and_once(batches):
     model: dict[bytes, dict[int, bytes]] = {SERIAL: {}, OTHER: {}}

@@ -10,33 +10,42 @@ from tracing import kiosk_messages as wire
 from tracing.errors import FormatError
 from tracing.messages import ANSWERS, REQUESTS, Fragments
 from tracing.records import RECORD_BYTES
+from tracing.sealing import Seal
 
 INFO_FIELDS = (
     b"\x01\x02\x03\x04\x05\x06\x07\x08", b"\x00\x01\x02", 3, 2987, 7, 1596873600, 3600, 145, 1000, 870, 1596787200,
-    37000, 2, 5, 41000,
+    37000, 2, 5, 41000, 145,
 )  # fmt: skip
 
+NONCE = bytes(range(16))
+
 EXAMPLES = [
-    (wire.HELLO, (1,), "0101"),
+    (wire.HELLO, (2, NONCE), "0102" + NONCE.hex()),
     (wire.INFO, (), "02"),
     (wire.TIME, (1596873600, 250), "03805b2e5f fa00"),
     (wire.PULL, (870, 2048), "0466030000 00080000"),
     (wire.ACK, (1000,), "05e8030000"),
     (wire.VERDICT, (wire.VERDICT_EXPOSED,), "0602"),
     (wire.BYE, (), "07"),
-    (wire.HELLO | wire.ANSWER, (1, wire.AUTH_NONE), "810100"),
+    (wire.AUTH, (bytes(16),), "08" + "00" * 16),
+    (wire.CHALLENGE, (), "09"),
+    (wire.RELEASE, (b"ABCD2345",), "0a 4142434432333435"),
+    (wire.HELLO | wire.ANSWER, (2, wire.AUTH_KEY, NONCE, bytes(16)), "810201" + NONCE.hex() + "00" * 16),
     (
         wire.INFO | wire.ANSWER,
         INFO_FIELDS,
         "82 0102030405060708 000102 03 ab0b 0700 805b2e5f 100e0000 91000000 e8030000 66030000 000a2d5f"
-        "88900000 02000000 05000000 28a00000",
+        "88900000 02000000 05000000 28a00000 9100",
     ),
     (wire.TIME | wire.ANSWER, (-2,), "83feffffff"),
     (wire.PULL | wire.ANSWER, (1000, 128, 145), "84e8030000 80000000 91000000"),
     (wire.ACK | wire.ANSWER, (1000,), "85e8030000"),
     (wire.VERDICT | wire.ANSWER, (), "86"),
     (wire.BYE | wire.ANSWER, (), "87"),
-    (wire.GAP, (870, 872), "8866030000 68030000"),
+    (wire.AUTH | wire.ANSWER, (), "88"),
+    (wire.CHALLENGE | wire.ANSWER, (b"\1\2\3\4\5",), "89 0102030405"),
+    (wire.RELEASE | wire.ANSWER, (18482, bytes(64)), "8a 3248" + "00" * 64),
+    (wire.GAP, (870, 872), "8b66030000 68030000"),
     (wire.ERROR, (wire.PULL, wire.ERROR_STATE), "800403"),
 ]
 
@@ -73,9 +82,9 @@ def test_records_come_back(first_seq, records):
     "data",
     [
         b"",
-        b"\x89\x00\x00\x00\x00",  # none
-        b"\x89\x00\x00\x00\x00" + bytes(RECORD_BYTES - 1),
-        b"\x89\x00\x00\x00\x00" + bytes(RECORD_BYTES + 1),
+        b"\x8c\x00\x00\x00\x00",  # none
+        b"\x8c\x00\x00\x00\x00" + bytes(RECORD_BYTES - 1),
+        b"\x8c\x00\x00\x00\x00" + bytes(RECORD_BYTES + 1),
         b"\x84\x00\x00\x00\x00" + bytes(RECORD_BYTES),
     ],
 )
@@ -84,10 +93,12 @@ def test_not_records(data):
         wire.parse_records(data)
 
 
-def test_seventeen_records_fill_two_long_packets():
-    longest = wire.records_message(0, [bytes(RECORD_BYTES)] * 17)
-    assert len(longest) + 4 == wire.MESSAGE_MAX_BYTES
-    assert [len(piece) for piece in wire.fragments(link(), longest, 247 - 3)] == [244, 243]
+def test_sixteen_sealed_records_fit_two_long_packets():
+    sender = link()
+    sender.seal(None, Seal(bytes(48)))
+    longest = wire.records_message(0, [bytes(RECORD_BYTES)] * 16)
+    assert len(longest) + 16 == wire.MESSAGE_MAX_BYTES
+    assert [len(piece) for piece in wire.fragments(sender, longest, 247 - 3)] == [244, 227]
 
 
 # --- Fragments -------------------------------------------------------------------------------------------------
@@ -95,6 +106,18 @@ def test_seventeen_records_fill_two_long_packets():
 
 def link():
     return Fragments(wire.MESSAGE_MAX_BYTES, wire.MESSAGE_MAX_BYTES)
+
+
+def sealed(number):
+    """One side of a sealed connection: 0 and 1 understand each other."""
+    side = link()
+    keys = [bytes(range(48)), bytes(range(48, 96))]
+    side.seal(Seal(keys[number]), Seal(keys[1 - number]))
+    return side
+
+
+ENDS = {"clear": (link, link), "sealed": (lambda: sealed(0), lambda: sealed(1))}
+either = pytest.mark.parametrize("ends", ENDS.values(), ids=ENDS)
 
 
 def receive(receiver, pieces):
@@ -107,7 +130,7 @@ def receive(receiver, pieces):
     return whole
 
 
-messages = st.lists(st.binary(min_size=1, max_size=wire.MESSAGE_MAX_BYTES - 4), min_size=1, max_size=6)
+messages = st.lists(st.binary(min_size=1, max_size=wire.MESSAGE_MAX_BYTES - 16), min_size=1, max_size=6)
 
 
 def test_fragment_example():
@@ -116,12 +139,13 @@ def test_fragment_example():
     assert [piece.hex() for piece in pieces] == ["8005e8030000", "01" + crc]
 
 
-@given(messages, st.integers(2, 514))
-def test_messages_arrive(sent, size):
-    sender = link()
+@either
+@given(sent=messages, size=st.integers(2, 514))
+def test_messages_arrive(ends, sent, size):
+    sender, receiver = (make() for make in ends)
     pieces = [piece for data in sent for piece in wire.fragments(sender, data, size)]
     assert max(map(len, pieces)) <= size
-    assert receive(link(), pieces) == sent
+    assert receive(receiver, pieces) == sent
 
 
 def test_counter_goes_round():
@@ -131,9 +155,10 @@ def test_counter_goes_round():
         assert receive(receiver, wire.fragments(sender, data, 20)) == [data]
 
 
-@given(messages, st.integers(2, 60), st.data())
-def test_no_damage_passes(sent, size, data):
-    sender = link()
+@either
+@given(sent=messages, size=st.integers(2, 60), data=st.data())
+def test_no_damage_passes(ends, sent, size, data):
+    sender, receiver = (make() for make in ends)
     pieces = [piece for message in sent for piece in wire.fragments(sender, message, size)]
     at = data.draw(st.integers(0, len(pieces) - 1))
     kind = data.draw(st.sampled_from(["drop", "repeat", "flip", "swap", "shorten", "empty"]))
@@ -153,7 +178,6 @@ def test_no_damage_passes(sent, size, data):
         flipped[bit // 8] ^= 1 << bit % 8
         pieces[at] = bytes(flipped)
     received = []
-    receiver = link()
     try:
         for piece in pieces:
             received += receive(receiver, [piece])
@@ -180,6 +204,49 @@ def test_reset_forgets_half_a_message():
     receiver.feed(b"\x80\x05\xe8", 3)
     receiver.reset()
     assert receive(receiver, wire.fragments(link(), b"\x07", 20)) == [b"\x07"]
+
+
+def test_sealing_begins_with_the_next_message_of_each_direction():
+    sender, receiver = link(), link()
+    first = list(wire.fragments(sender, b"\x02", 20))
+    for side, keys in ((sender, (0, 1)), (receiver, (1, 0))):
+        side.seal(*(Seal(bytes([key]) * 48) for key in keys))
+    with pytest.raises(FormatError):
+        receive(receiver, first)
+    sender, receiver = link(), link()
+    assert receive(receiver, wire.fragments(sender, b"\x02", 20)) == [b"\x02"]
+    for side, keys in ((sender, (0, 1)), (receiver, (1, 0))):
+        side.seal(*(Seal(bytes([key]) * 48) for key in keys))
+    for _ in range(3):
+        assert receive(receiver, wire.fragments(sender, b"\x02", 20)) == [b"\x02"]
+        assert receive(sender, wire.fragments(receiver, b"\x82", 20)) == [b"\x82"]
+    receiver.reset()
+    assert receive(receiver, wire.fragments(link(), b"\x02", 20)) == [b"\x02"]
+
+
+def test_no_two_messages_are_sealed_alike():
+    sender = sealed(0)
+    seen = [b"".join(piece[1:] for piece in wire.fragments(sender, b"\x02", 20)) for _ in range(1000)]
+    assert len({piece[0] for piece in seen}) > 200
+    assert len(set(seen)) == 1000
+
+
+@pytest.mark.parametrize(("number", "data", "taken"), [
+    (0, wire.message(wire.ERROR, wire.AUTH, wire.ERROR_KEY), True),
+    (1, wire.message(wire.ERROR, wire.AUTH, wire.ERROR_KEY), False),
+    (0, wire.message(wire.AUTH | wire.ANSWER), False),
+    (0, b"\x80\x08", False),
+])  # fmt: skip
+def test_only_a_refusal_of_auth_is_taken_in_the_clear(number, data, taken):
+    kiosk = link()
+    kiosk.seal(*wire.kiosk_seals(bytes(32), bytes(32)))
+    kiosk._opened = number
+    pieces = list(wire.fragments(link(), data, 20))
+    if taken:
+        assert receive(kiosk, pieces) == [data]
+    else:
+        with pytest.raises(FormatError):
+            receive(kiosk, pieces)
 
 
 @given(messages, st.integers(2, 60))

@@ -2,9 +2,9 @@
 
 import binascii
 import importlib
-import struct
 import sys
 import types
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -26,19 +26,23 @@ def packed_record(*fields) -> bytearray:
     return buf
 
 
-def packed_state(counter: int, state: State) -> bytearray:
-    buf = bytearray(records.STATE_BYTES)
-    records.pack_state(buf, counter, state)
+def packed_part(part: int, state: State) -> bytearray:
+    buf = bytearray(records.STATE_PART_BYTES[part])
+    assert records.pack_state_part(buf, part, state) == len(buf)
     return buf
 
 
 def filled_state() -> State:
     state = State()
-    state.flags, state.boot, state.key_day = records.STATE_PROVISIONED, 0xFFFF, 18_484
-    state.daily_key, state.serial = bytes(range(32)), b"serial 8"
+    state.flags, state.boot, state.first_day, state.key_day = records.STATE_PROVISIONED, 0xFFFF, 18_000, 18_484
+    state.daily_key, state.log_key, state.sync_key = bytes(range(32)), bytes(range(32, 64)), bytes(range(64, 96))
+    state.code_key, state.escrow, state.serial = bytes(range(96, 128)), bytes(range(128, 192)), b"serial 8"
     state.watermark, state.last_sync_s, state.last_time_s = 1, 0x5F2E8F60, 0xFFFFFFFF
-    state.skew_ppm = -100_000
+    state.log_segment, state.expire_from_s, state.skew_ppm = 0xFFFFFFFE, 0xFFFFFFFD, -100_000
     return state
+
+
+PARTS = range(len(records.STATE_PART_BYTES))
 
 
 def check_bytes():
@@ -56,13 +60,13 @@ def check_bytes():
     assert records.unpack_record(buf) == (1, 0x34, 0, 65535, 255, 255, 127, -128, bytes(12))
     header = bytearray(32)
     records.pack_block_header(header, 0x12345678, 9, 0x5F2E8F60)
-    assert hexlify(header[:24]) == b"425a011c7856341209000000608f2e5f" + b"ff" * 8
+    assert hexlify(header[:24]) == b"425a021c7856341209000000608f2e5f" + b"ff" * 8
     assert header[28:] == b"\xff" * 4
     for followed in (b"\0\0\0\0", b"\x80\1\2\3"):
         header[records.FOLLOWED_AT :] = followed
         assert records.unpack_block_header(header) == (0x12345678, 9, 0x5F2E8F60)
     assert records.unpack_block_header(header) == (0x12345678, 9, 0x5F2E8F60)
-    for size in (28, 32, 80):
+    for size in (16, 28, 32, 48, 160):
         assert not records.is_sound(b"\xff" * size, 0, size)
         assert not records.is_sound(bytes(size), 0, size)
 
@@ -91,50 +95,61 @@ def test_a_block_header_comes_back(first_seq: int, erase_count: int, created_s: 
     assert records.unpack_block_header(buf) == (first_seq, erase_count, created_s)
 
 
-@given(counter=UNSIGNED_32)
-def test_a_state_comes_back(counter: int) -> None:
+def test_a_state_comes_back_part_by_part() -> None:
     found = State()
-    assert records.unpack_state(packed_state(counter, filled_state()), found) == counter
+    for part in PARTS:
+        buf = packed_part(part, filled_state())
+        assert records.state_part(buf) == part
+        assert records.is_sound(buf, 0, len(buf))
+        records.unpack_state_part(buf, part, found)
     assert vars(found) == vars(filled_state())
 
 
+@given(generation=st.integers(1, 0xFFFFFFFF))
+def test_the_mark_of_a_block_comes_back(generation: int) -> None:
+    buf = bytearray(records.UNIT_BYTES)
+    records.pack_state_block(buf, generation)
+    assert records.unpack_state_block(buf) == generation
+
+
+def flipped(good: bytes | bytearray) -> Iterator[tuple[int, bytearray]]:
+    for bit in range(len(good) * 8):
+        buf = bytearray(good)
+        buf[bit // 8] ^= 1 << bit % 8
+        yield bit, buf
+
+
 def test_a_flipped_bit_is_noticed_wherever_it_is() -> None:
+    for _, buf in flipped(packed_record(*RECORD)):
+        assert records.unpack_record(buf) is None
     header = bytearray(records.BLOCK_HEADER_BYTES)
     records.pack_block_header(header, 145, 1, 0)
-    untouched = dict(vars(State()))
-    for good in (packed_record(*RECORD), header, packed_state(7, filled_state())):
-        for bit in range(len(good) * 8):
-            buf = bytearray(good)
-            buf[bit // 8] ^= 1 << bit % 8
-            state = State()
-            if len(buf) == records.RECORD_BYTES:
-                assert records.unpack_record(buf) is None
-            elif len(buf) == records.BLOCK_HEADER_BYTES:
-                if bit // 8 >= records.FOLLOWED_AT:
-                    continue  # not part of what the checksum guards: it is cleared later
-                assert records.unpack_block_header(buf) is None
-            else:
-                assert records.unpack_state(buf, state) == -1
-            assert vars(state) == untouched
+    for bit, buf in flipped(header):
+        if bit // 8 < records.FOLLOWED_AT:  # what follows is not guarded by the checksum: it is cleared later
+            assert records.unpack_block_header(buf) is None
+    mark = bytearray(records.UNIT_BYTES)
+    records.pack_state_block(mark, 7)
+    for _, buf in flipped(mark):
+        assert records.unpack_state_block(buf) == 0
+    for part in PARTS:
+        for _, buf in flipped(packed_part(part, filled_state())):
+            assert records.state_part(buf) != part or not records.is_sound(buf, 0, len(buf))
 
 
-@pytest.mark.parametrize(("at", "value"), [(0, 0xB4), (1, 2)], ids=["magic", "version"])
-def test_a_state_of_another_format_is_not_believed(at: int, value: int) -> None:
-    buf = packed_state(7, filled_state())
+@pytest.mark.parametrize(("at", "value"), [(0, 0xB8), (1, 1), (1, 3), (2, 2)], ids=["magic", "old", "new", "key"])
+def test_a_part_of_another_format_is_none(at: int, value: int) -> None:
+    buf = packed_part(records.PART_LOG_KEY, filled_state())
     buf[at] = value
-    struct.pack_into("<I", buf, 76, binascii.crc32(buf[:76]))
-    assert records.is_sound(buf, 0, 80)
-    assert records.unpack_state(buf, State()) == -1
+    assert records.state_part(buf) == -1
 
 
-def test_a_state_from_before_the_skew_was_kept_knows_none() -> None:
-    buf = packed_state(7, filled_state())
-    buf[66:76] = b"\xff" * 10
-    struct.pack_into("<I", buf, 76, binascii.crc32(buf[:76]))
-    found = State()
-    assert records.unpack_state(buf, found) == 7
-    assert found.skew_ppm == 0
-    assert found.last_time_s == filled_state().last_time_s
+def test_the_mark_of_another_version_is_none() -> None:
+    buf = bytearray(records.UNIT_BYTES)
+    records.pack_state_block(buf, 7)
+    buf[1] = 3
+    records.set_crc(buf, len(buf))
+    assert records.is_sound(buf, 0, len(buf))
+    assert records.unpack_state_block(buf) == 0
 
 
 @given(data=st.binary(max_size=100))

@@ -73,6 +73,23 @@ def check_equal():
     assert not equal(b"bbc", b"abc")
 
 
+def check_seal():
+    from tracing.sealing import Seal, hmac_sha256
+
+    keys = bytes(range(48))
+    buf = bytearray(b"message" + bytes(20))
+    assert Seal(keys).close(258, buf, 7) == 23
+    sealed = bytes(buf)
+    assert sealed[:7] != b"message"
+    assert sealed[7:23] == hmac_sha256(keys[16:], b"\2\1\0\0", sealed[:7])[:16]
+    assert sealed[23:] == bytes(4)
+    for number, end in ((259, 23), (258, 22), (258, 16), (258, 15), (258, 0)):
+        assert Seal(keys).open(number, buf, end) == 0
+        assert buf == sealed
+    assert Seal(keys).open(258, buf, 23) == 7
+    assert buf[:7] == b"message"
+
+
 @both_pythons
 def test_hmac(run):
     run(check_hmac)
@@ -91,6 +108,11 @@ def test_counter_mode(run):
 @both_pythons
 def test_equal(run):
     run(check_equal)
+
+
+@both_pythons
+def test_seal(run):
+    run(check_seal)
 
 
 def check_portable_aes(key, plain, expected):
@@ -132,6 +154,28 @@ def test_counter_mode_is_the_librarys(key: bytes, nonce: int, text: bytes):
     buf = bytearray(text)
     sealing.CounterMode(key).apply(nonce, buf, 0, len(buf))
     assert bytes(buf) == library.update(text)
+
+
+@given(
+    keys=st.binary(min_size=48, max_size=48),
+    number=st.integers(0, 2**32 - 1),
+    text=st.binary(min_size=1, max_size=100),
+    tag_bytes=st.integers(4, 32),
+    data=st.data(),
+)
+def test_a_seal_opens_as_it_was_closed_or_not_at_all(keys, number, text, tag_bytes, data):
+    seal = sealing.Seal(keys, tag_bytes)
+    buf = bytearray(text + bytes(tag_bytes))
+    end = seal.close(number, buf, len(text))
+    assert end == len(buf)
+    bit = data.draw(st.integers(0, 8 * end - 1))
+    flipped = bytearray(buf)
+    flipped[bit // 8] ^= 1 << bit % 8
+    before = bytes(flipped)
+    assert seal.open(number, flipped, end) == 0
+    assert flipped == before, "nothing is opened before the tag has been checked"
+    assert seal.open(number, buf, end) == len(text)
+    assert buf[: len(text)] == text
 
 
 def test_a_key_of_another_length_is_refused():

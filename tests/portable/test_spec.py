@@ -5,14 +5,17 @@ command line and its answer), `json` and `text` with the name of a file or the c
 """
 
 import ast
+import contextlib
 import hashlib
 import inspect
 import json
 import re
+import struct
+import zlib
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,11 +26,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from host_tools import cli
 from host_tools.authority import demo_lists
+from host_tools.authority.release_bundle import Release
 from host_tools.authority.signing import PASSPHRASE_VARIABLE
 from host_tools.kiosk import demo_view, serve
+from host_tools.kiosk import release as kiosk_release
 from host_tools.kiosk.service import WearerResult
-from host_tools.link.session import SyncResult, TokenInfo
-from host_tools.matching import evidence_commands, national_list, trace_log
+from host_tools.link.session import TokenInfo
+from host_tools.link.synchronise import SyncResult
+from host_tools.matching import evidence_commands, nation, national_list, slot_index, trace_log
 from host_tools.matching.case_index import case_slots
 from host_tools.matching.explanation import ListVersion
 from host_tools.matching.list_source import ListSource
@@ -36,11 +42,14 @@ from host_tools.matching.risk import DayExposure
 from host_tools.matching.rules import load_rules
 from host_tools.matching.second_degree import Together
 from host_tools.matching.verdict import Verdict
+from host_tools.provisioning.escrow import EscrowKeys, open_escrow, seal
 from host_tools.provisioning.firmware_files import BuiltFile
 from host_tools.provisioning.flash import Flash, Report
+from host_tools.provisioning.token_keys import KioskRoot
 from host_tools.simulation.demo import DemoResult
 from host_tools.simulation.outcome import PairOutcome
-from tracing import keys, kiosk_messages, messages, phone_wire, records, wire
+from host_tools.storage.store import Store
+from tracing import keys, kiosk_log, kiosk_messages, messages, phone_wire, records, sealing, segment, wire
 from tracing.log import Log
 from tracing.messages import Fragments
 from tracing.state import State, StateStore
@@ -120,7 +129,7 @@ def h(digits: str) -> bytes:
 def message(name: str, kind: int) -> Callable[..., Packed]:
     # The names of the fields are the document's; their order is the layout's.
     def pack(**fields) -> Packed:
-        values = tuple(fields.values())
+        values = tuple(field.data if isinstance(field, Packed) else field for field in fields.values())
         return Packed(kiosk_messages.message(kind, *values), kiosk_messages.parse, (kind, values), name)
 
     return pack
@@ -140,23 +149,55 @@ def record(**fields) -> Packed:
     return Packed(bytes(buf), records.unpack_record, tuple(fields.values()), f"record {kind}")
 
 
+def sealed_record(log_key: bytes, seq: int, packed: Packed) -> Packed:
+    def read(data: bytes) -> bytes | None:
+        return kiosk_log.open_record(segment.segment_seal(log_key), seq, data)
+
+    buf = bytearray(packed.data)
+    segment.segment_seal(log_key).close(seq, buf, records.RECORD_BYTES - segment.TAG_BYTES)
+    return Packed(bytes(buf), read, packed.data, "sealed record")
+
+
+def escrow(both: bytes, daily_key: bytes, random: bytes) -> Packed:
+    escrow_keys = EscrowKeys(both[:16], both[16:])
+    return Packed(seal(escrow_keys, daily_key, random), partial(open_escrow, escrow_keys), daily_key, "escrow")
+
+
+def sealed(session_keys: bytes, number: int, packed: Packed) -> Packed:
+    def read(data: bytes) -> bytes:
+        buf = bytearray(data)
+        return bytes(buf[: sealing.Seal(session_keys[:48]).open(number, buf, len(buf))])
+
+    buf = bytearray(packed.data + bytes(16))
+    assert sealing.Seal(session_keys[:48]).close(number, buf, len(packed.data)) == len(buf)
+    return Packed(bytes(buf), read, packed.data, "sealed message")
+
+
 def block_header(**fields) -> Packed:
     buf = bytearray(records.BLOCK_HEADER_BYTES)
     records.pack_block_header(buf, **fields)
     return Packed(bytes(buf), records.unpack_block_header, tuple(fields.values()), "block header")
 
 
-def state_record(counter: int, **fields) -> Packed:
-    def read(data: bytes) -> tuple:
+def state_record(part: int, **fields) -> Packed:
+    def read(data: bytes) -> dict:
+        assert records.state_part(data) == part
         state = State()
-        return records.unpack_state(data, state), vars(state)
+        records.unpack_state_part(data, part, state)
+        return {name: getattr(state, name) for name in fields}
 
     state = State()
-    assert vars(state).keys() == fields.keys()
+    assert vars(state).keys() >= fields.keys()
     vars(state).update(fields)
-    buf = bytearray(records.STATE_BYTES)
-    records.pack_state(buf, counter, state)
-    return Packed(bytes(buf), read, (counter, fields), "state")
+    buf = bytearray(records.STATE_PART_BYTES[part])
+    assert records.pack_state_part(buf, part, state) == len(buf)
+    return Packed(bytes(buf), read, fields, f"state {part}")
+
+
+def state_block(generation: int) -> Packed:
+    buf = bytearray(records.UNIT_BYTES)
+    records.pack_state_block(buf, generation)
+    return Packed(bytes(buf), records.unpack_state_block, generation, "state block")
 
 
 def link() -> Fragments:
@@ -201,7 +242,10 @@ def id_at(daily_key: bytes, day: int, unix_s: int) -> bytes:
 
 PHONE_KEY = h(json.loads((VECTORS / "infof.json").read_text())["base_id"])
 
-REQUESTS = {"HELLO": 1, "INFO": 2, "TIME": 3, "PULL": 4, "ACK": 5, "VERDICT": 6, "BYE": 7}
+REQUESTS = {
+    "HELLO": 1, "INFO": 2, "TIME": 3, "PULL": 4, "ACK": 5, "VERDICT": 6, "BYE": 7, "AUTH": 8, "CHALLENGE": 9,
+    "RELEASE": 10,
+}  # fmt: skip
 MESSAGES = {
     **REQUESTS,
     **{f"ANSWER_{name}": kind | kiosk_messages.ANSWER for name, kind in REQUESTS.items()},
@@ -212,45 +256,60 @@ CONSTANTS = {
     name: value
     for module in (kiosk_messages, messages, records)
     for name, value in vars(module).items()
-    if re.match(r"ERROR_|VERDICT_|AUTH_|INFO_|KIND_|FLAG_|STATE_PROV", name)
+    if re.match(r"ERROR_|VERDICT_|INFO_|KIND_|FLAG_|STATE_PROV", name)
 }
+FUNCTIONS = (
+    h, record, block_header, state_record, state_block, sealed_record, sealed, escrow, fragments, advertisement,
+    classify, on_air, id_at, bytes, range,
+)  # fmt: skip
 NAMES = {
     **CONSTANTS,
+    **{name: value for name, value in vars(records).items() if name.startswith("PART_")},
+    "AUTH_KEY": kiosk_messages.AUTH_KEY,
     **{name: getattr(keys, name) for name in ("day_of", "slot_of", "first_sub_key", "next_daily_key")},
     **{name: getattr(wire, name) for name in ("uuid_bytes", "sync_scan_response", "short_code", "PHONE_SERVICE_UUID")},
     **{name: getattr(kiosk_messages, name) for name in ("REQUEST_MAX_BYTES", "MESSAGE_MAX_BYTES")},
     **{name: getattr(records, name) for name in ("RECORD_BYTES", "BLOCK_HEADER_BYTES")},
+    **{name: getattr(sealing, name) for name in ("hkdf", "hmac_sha256")},
+    **{name: getattr(segment, name) for name in ("next_segment_key",)},
+    "release_code": messages.release_code,
     **{name: message(name, kind) for name, kind in MESSAGES.items()},
     "RECORDS": records_message,
     "PHONE_KEY": PHONE_KEY,
     "phone_advertisement": phone_wire.phone_advertisement,
-    **{
-        each.__name__: each
-        for each in (h, record, block_header, state_record, fragments, advertisement, classify, on_air, id_at, bytes)
-    },
+    **{each.__name__: each for each in FUNCTIONS},
 }
 
 
-def named_examples() -> dict[str, Packed]:
-    """What the document gives a name: `NAME = expression`."""
-    found = {}
+def add_named_examples() -> None:
+    """What the document gives a name: `NAME = expression`, which may use other names, be they explained later."""
+    waiting = {}
     for example in EXAMPLES:
-        if match := re.match(r"([A-Z]+) = ", example.expression):
-            found[match[1]] = evaluate(example.expression[match.end() :])
-    return found
+        if match := NAMED.match(example.expression):
+            assert match[1] not in waiting.keys() | NAMES.keys(), match[1]
+            waiting[match[1]] = example.expression[match.end() :]
+    while waiting:
+        for name, expression in list(waiting.items()):
+            with contextlib.suppress(NameError):
+                NAMES[name] = evaluate(expression)
+                del waiting[name]
+                break
+        else:
+            raise NameError(f"explained nowhere: what {', '.join(waiting)} are made of")
 
 
 def evaluate(expression: str) -> Any:
     return eval(expression, {"__builtins__": {}}, NAMES)
 
 
-NAMES.update(named_examples())
+NAMED = re.compile(r"([A-Z_]+) = ")
+add_named_examples()
 
 # --- Expressions -----------------------------------------------------------------------------------------------
 
 
 def value_of(example: Example) -> Any:
-    return evaluate(re.sub(r"^[A-Z]+ = ", "", example.expression))
+    return evaluate(NAMED.sub("", example.expression, count=1))
 
 
 def from_hex(digits: str) -> bytes:
@@ -276,7 +335,8 @@ def test_example(example):
 
 def test_every_message_and_record_has_an_example():
     shown = {value.kind for example in EXAMPLES if isinstance(value := value_of(example), Packed)}
-    assert shown >= MESSAGES.keys() | {"RECORDS", "block header", "state", "advertisement"}
+    assert shown >= MESSAGES.keys() | {"RECORDS", "block header", "state block", "sealed record", "advertisement"}
+    assert {f"state {part}" for part in range(len(records.STATE_PART_BYTES))} <= shown
     kinds = {value for name, value in CONSTANTS.items() if name.startswith("KIND_")}
     assert {f"record {kind}" for kind in kinds} == {name for name in shown if name.startswith("record")}
 
@@ -300,7 +360,8 @@ def test_only_known_kinds_of_blocks():
     assert {block.kind for block in BLOCKS} == known
     files = {"data_trace.txt", "other_trace.txt", "national_list.json", "national_list.json.sig"}
     files |= {"authority.pub.pem", "version.json"}
-    answers = {f"bluezone {command} --json" for command in ("sync", "f2", "flash", "demo")}
+    commands = ("sync", "release", "f2", "flash", "demo", "ingest", "match-stored", "match-nation")
+    answers = {f"bluezone {command} --json" for command in commands}
     assert {block.name for block in BLOCKS} == files | answers | {""}
     assert all(bool(block.name) == (block.kind in ("json", "text")) for block in BLOCKS)
 
@@ -331,10 +392,8 @@ def test_places_and_sizes_add_up_to_the_next_example(table):
     assert at == len(data.data if isinstance(data, Packed) else data)
 
 
-@pytest.mark.parametrize(("name", "number"), [*CONSTANTS.items(), *MESSAGES.items(), ("RECORDS", 0x89)])
+@pytest.mark.parametrize(("name", "number"), [*CONSTANTS.items(), *MESSAGES.items(), ("RECORDS", 0x8C)])
 def test_every_number_stands_beside_its_name(name, number):
-    if name == "AUTH_NONE":
-        return
     found = [int(digits, 0) for digits in re.findall(rf"^\| (\w+) \| `{name}` \|", TEXT, re.MULTILINE)]
     assert found == [number]
 
@@ -342,7 +401,7 @@ def test_every_number_stands_beside_its_name(name, number):
 @pytest.mark.parametrize("name", [name for name in MESSAGES if name != "ANSWER_INFO"])
 def test_sizes_of_fields_in_the_tables_of_messages(name):
     (fields,) = re.findall(rf"^\| \w+ \| `{name}` \|(.*)\|$", TEXT, re.MULTILINE)
-    sizes = [int(size) for size in re.findall(r"\((\d)\)(?:,| \|| $|$)", fields.strip())]
+    sizes = [int(size) for size in re.findall(r"\((\d+)\)(?:,| \|| $|$)", fields.strip())]
     (data,) = {
         len(value.data) for example in EXAMPLES if isinstance(value := value_of(example), Packed) and value.kind == name
     }
@@ -360,8 +419,9 @@ def test_limits_of_a_session_are_those_of_the_code():
         for name, parameter in inspect.signature(SyncSession).parameters.items()
         if name.endswith("_ms")
     }
-    assert defaults == {"consent_ms": 60, "idle_ms": 20, "session_ms": 300}
-    assert "| from the button to HELLO | 60 s |" in TEXT
+    assert defaults == {"consent_ms": 60, "auth_ms": 8, "idle_ms": 20, "session_ms": 300}
+    assert "| from the button to AUTH | 60 s |" in TEXT
+    assert "| from the first fragment to AUTH | 8 s |" in TEXT
     assert "| without a request or progress | 20 s |" in TEXT
     assert "| connection | 300 s |" in TEXT
 
@@ -371,7 +431,8 @@ def test_sections_that_the_code_names_exist():
     named = set()
     for folder in ("firmware", "boards", "host_tools"):
         for path in (ROOT / folder).rglob("*.py"):
-            named |= set(re.findall(r'SPEC\.md, "([^"]+)"', path.read_text(encoding="utf-8")))
+            found = re.findall(r'SPEC\.md,\s+"([^"]+)"', path.read_text(encoding="utf-8"))
+            named |= {" ".join(title.split()) for title in found}
     assert len(named) >= 4
     assert named <= titles
 
@@ -380,18 +441,26 @@ def test_sections_that_the_code_names_exist():
 
 
 class ExampleLog:
-    """145, 146 and 147, of which 146 is damaged."""
+    """145, 146 and 147, of which 146 was never written."""
 
     oldest_seq, next_seq = 145, 148
 
     def read(self, seq, buf, at):
-        packed = {145: NAMES["ENCOUNTER"], 147: NAMES["PHONE"]}.get(seq)
-        if packed is not None:
-            buf[at : at + records.RECORD_BYTES] = packed.data
-        return packed is not None
+        if seq in (145, 147):
+            buf[at : at + records.RECORD_BYTES] = NAMES["SEALED"].data
+        return seq in (145, 147)
 
 
 class ExampleToken:
+    """What the session asks of the token, and its state."""
+
+    sync_key, code_key = NAMES["SYNC_KEY"], NAMES["CODE_KEY"]
+    escrow, first_day = NAMES["ESCROW"].data, 18482
+    watermark = 145
+
+    def random(self, length):
+        return {16: NAMES["TOKEN_NONCE"], 5: h("E0E1E2E3E4")}[length]
+
     def info(self):
         (example,) = (example for example in EXAMPLES if example.expression.startswith("ANSWER_INFO"))
         return value_of(example).fields[1]
@@ -400,47 +469,75 @@ class ExampleToken:
         return -2
 
     def set_watermark(self, seq):
-        pass
+        self.watermark = seq
 
     def show_verdict(self, code):
         pass
 
 
-def answers(session: SyncSession) -> list[bytes]:
-    receiver = link()
-    buf = bytearray(64)
-    found = []
-    while length := session.next_fragment(buf, len(buf)):
-        # The counter goes through the whole session; here every answer begins anew.
-        receiver._in_next = buf[0] & 0x7F
-        whole = receiver.feed(buf, length)
-        if whole:
-            found.append(bytes(receiver.inbox[:whole]))
-        session.sent(length)
-    return found
+class Said(NamedTuple):
+    data: bytes
+    fragments: list[bytes]
+
+
+class ExampleSession:
+    """Token and kiosk of the document's conversations."""
+
+    def __init__(self) -> None:
+        token = ExampleToken()
+        self.token = SyncSession(ExampleLog(), token, token)
+        self.token.connected()
+        self.kiosk = link()
+        self.now_ms = 0
+
+    def ask(self, data: bytes) -> Said:
+        pieces = list(kiosk_messages.fragments(self.kiosk, data, 64))
+        for piece in pieces:
+            self.token.feed(piece, len(piece), self.now_ms)
+        if data[0] == kiosk_messages.AUTH:
+            nonces = NAMES["KIOSK_NONCE"] + NAMES["TOKEN_NONCE"]
+            self.kiosk.seal(*kiosk_messages.kiosk_seals(NAMES["SYNC_KEY"], nonces))
+        return Said(data, pieces)
+
+    def answers(self) -> list[Said]:
+        buf = bytearray(244)
+        found, pieces = [], []
+        while length := self.token.next_fragment(buf, len(buf)):
+            whole = self.kiosk.feed(buf, length)
+            pieces.append(bytes(buf[:length]))
+            if whole:
+                found.append(Said(bytes(self.kiosk.inbox[:whole]), pieces))
+                pieces = []
+            self.token.sent(length)
+        return found
 
 
 @pytest.mark.parametrize("conversation", SESSIONS, ids=lambda block: f"line{block.line}")
 def test_session(conversation):
-    session = SyncSession(ExampleLog(), ExampleToken())
-    session.connected()
-    kiosk = link()
-    said: list[bytes] = []
-    for now_ms, line in enumerate(without_remarks(conversation.text).splitlines()):
+    session = ExampleSession()
+    said: list[Said] = []
+    last = Said(b"", [])
+    for line in re.sub(r"\n    +", " ", without_remarks(conversation.text)).splitlines():
+        session.now_ms += 1
         if line == "button":
-            session.open(0)
+            session.token.open(0)
         elif line == "hangs up":
-            assert session.tick(now_ms)
+            assert session.token.tick(session.now_ms)
+        elif line.startswith("  "):
+            assert last.fragments == [from_hex(piece) for piece in line.split("|")]
+        elif match := re.fullmatch(r"> fragment\((.*)\)", line):
+            piece = evaluate(match[1])
+            session.token.feed(piece, len(piece), session.now_ms)
+            assert not session.answers()
         elif line.startswith("> "):
             assert said == []
             request = evaluate(line[2:])
-            data = request.data if isinstance(request, Packed) else request
-            for piece in kiosk_messages.fragments(kiosk, data, 64):
-                session.feed(piece, len(piece), now_ms)
-            said = answers(session)
+            last = session.ask(request.data if isinstance(request, Packed) else request)
+            said = session.answers()
         else:
             assert line.startswith("< ")
-            assert said.pop(0) == evaluate(line[2:]).data
+            last = said.pop(0)
+            assert last.data == evaluate(line[2:]).data
     assert said == []
 
 
@@ -476,35 +573,47 @@ def packed_example(kind: str) -> bytes:
     return next(v.data for each in EXAMPLES if isinstance(v := value_of(each), Packed) and v.kind == kind)
 
 
+class Keeper:
+    """A state store that keeps nothing."""
+
+    def save(self, state):
+        pass
+
+
 def test_a_log_laid_out_as_the_document_says_is_found():
     image = Image(4)
     begin = 3 * image.block_bytes  # the log's second block
+    last = sealed_record(NAMES["LOG_KEY"], 147, NAMES["PHONE"])
     image.program(begin, packed_example("block header"))
-    for place, raw in ((0, NAMES["ENCOUNTER"].data), (1, bytes(28)), (2, NAMES["PHONE"].data)):
+    for place, raw in ((0, NAMES["SEALED"].data), (2, last.data)):
         image.program(begin + 32 + 28 * place, raw)
-    log = Log(image, 2, 2)
+    state: Any = State()
+    state.log_key, state.log_segment, state.keeper = NAMES["LOG_KEY"], 1, Keeper()
+    log = Log(image, 2, 2, state)
     log.mount()
     assert (log.oldest_seq, log.next_seq, log.capacity_records) == (145, 148, 290)
     buf = bytearray(28)
-    for seq, expected in ((145, NAMES["ENCOUNTER"].data), (146, None), (147, NAMES["PHONE"].data)):
+    for seq, expected in ((145, NAMES["SEALED"].data), (146, None), (147, last.data)):
         assert log.read(seq, buf, 0) == (expected is not None)
         assert expected is None or buf == expected
     assert log.append(*NAMES["PHONE"].fields) == 148
-    assert image.data[begin + 32 + 28 * 3 :][:28] == NAMES["PHONE"].data
+    assert image.data[begin + 32 + 28 * 3 :][:28] == sealed_record(NAMES["LOG_KEY"], 148, NAMES["PHONE"]).data
 
 
 def test_a_state_laid_out_as_the_document_says_is_found_and_its_key_overwritten():
     image = Image(2)
-    raw = packed_example("state")
-    image.program(80 * 5, raw)
+    parts = [packed_example(f"state {part}") for part in range(4)]
+    image.program(0, packed_example("state block") * 2 + b"".join(part * 2 for part in parts))
     store, state = StateStore(image, 0, 1), State()
     assert store.load(state)
-    assert (state.boot, state.daily_key) == (7, PHONE_KEY)
-    state.daily_key = keys.next_daily_key(PHONE_KEY)
-    store.save(state)
-    assert image.data[80 * 5 : 80 * 6] == raw[:14] + bytes(32) + raw[46:]
-    assert image.data[80 * 6 + 14 :][:32] == state.daily_key
-    assert image.data[80 * 6 + 6 : 80 * 6 + 10] == bytes([43, 0, 0, 0])
+    old_key = state.daily_key
+    assert image.data.count(old_key) == 2
+    state.daily_key = keys.next_daily_key(old_key)
+    state.keep()
+    assert (image.data.count(old_key), image.data.count(state.daily_key)) == (0, 2)
+    again = State()
+    assert StateStore(image, 0, 1).load(again)
+    assert (again.boot, again.daily_key) == (state.boot, state.daily_key)
 
 
 # --- Files and commands ----------------------------------------------------------------------------------------
@@ -586,7 +695,7 @@ def same_but_for_more(shown: Any, actual: Any) -> bool:
 def test_command(console, example_files):
     for command in re.split(r"^\$ bluezone ", console.text, flags=re.MULTILINE)[1:]:
         prompt, _, expected = command.partition("\n")
-        with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()):
+        with contextlib.redirect_stdout(StringIO()) as out, contextlib.redirect_stderr(StringIO()):
             status = cli.run(cli.build_app(), prompt.split())
         shown = json.loads(expected)
         assert same_but_for_more(shown, json.loads(out.getvalue()))
@@ -596,7 +705,7 @@ def test_command(console, example_files):
 def test_every_command_has_an_example():
     prompts = re.findall(r"^\$ bluezone (.*)", "".join(block.text for block in CONSOLES), re.MULTILINE)
     prompts += [block.name.removeprefix("bluezone ") for block in BLOCKS if block.name.startswith("bluezone")]
-    shown = {re.match(r"(?:authority )?\w+", prompt) for prompt in prompts}
+    shown = {re.match(r"(?:authority )?[\w-]+", prompt) for prompt in prompts}
     assert {match[0] for match in shown if match} == set(cli_commands(cli.build_app()))
 
 
@@ -661,7 +770,7 @@ def shape(value: Any) -> Any:
 
 
 def wearer_result() -> WearerResult:
-    info = TokenInfo(h("0102030405060708"), (0, 1, 0), True, True, 2987, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    info = TokenInfo(h("0102030405060708"), (0, 1, 0), True, True, 2987, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 145)
     rule = load_rules().rules[0]
     days = (DayExposure(date(2020, 8, 8), 0, 16, 0, 15, 16, 0.91, rule),)
     told = Verdict("exposed", days, (), rule)
@@ -681,6 +790,73 @@ def test_answer_of_f2():
     day = date.fromisoformat(shown["since"])
     probable = {row["short_code"]: [Together(day, row["days"][0]["minutes"])] for row in shown["probable"]}
     assert shown == evidence_commands.second_degree_json(shown["token"], day, shown["compared"], probable)
+
+
+@pytest.fixture
+def kiosk_with_one_encounter(example_files):
+    buf = bytearray(records.RECORD_BYTES)
+    flags = records.KIND_ENCOUNTER | records.FLAG_CLOCK_SET
+    records.pack_record(buf, flags, 7, 1596866191, 30, 2, 3, -65, -70, h("B9A665D754FE65E665D76A45"))
+    with Store("kiosk.sqlite") as store:
+        store.store_records(h("0102030405060708"), [(0, bytes(buf))], 0)
+
+
+def answer_of(command: str, *options: str) -> Any:
+    with contextlib.redirect_stdout(StringIO()) as out:
+        assert cli.run(cli.build_app(), [command, *options, "--json"]) == 0
+    return json.loads(out.getvalue())
+
+
+def test_answers_of_matching_in_bulk(kiosk_with_one_encounter, monkeypatch):
+    def here(cases, encounters, out, _scheduler, tolerance_s, progress):
+        done = [nation.run(task) for task in nation.tasks(cases, encounters, out, tolerance_s)]
+        return {"tasks": len(done), "exposures": sum(done)}
+
+    monkeypatch.setattr(nation, "match_nation", here)  # starting a cluster is tested elsewhere
+    shown = json.loads(block("bluezone ingest --json"))
+    ingested = answer_of("ingest", "--source", "kiosk.sqlite")
+    assert re.fullmatch(re.escape(shown["file"]).replace("…", "[0-9a-f]{16}"), ingested["file"])
+    assert {**ingested, "file": shown["file"]} == shown
+    cases = ("--cases", "national_list.json")
+    assert answer_of("match-stored", *cases) == json.loads(block("bluezone match-stored --json"))
+    nations = answer_of("match-nation", *cases, "--encounters", "encounters")
+    assert nations == json.loads(block("bluezone match-nation --json"))
+
+
+def test_a_slot_index_laid_out_as_the_document_says(example_files):
+    slot_index.updated(Path("index"), national_list.load("national_list.json").cases)
+    (name,) = json.loads(Path("index", "manifest.json").read_text())["segments"]
+    data = Path("index", name).read_bytes()
+    magic, version, checksum, entries, days, ids, source, rest = struct.unpack_from("<8sIIQQQ32s8s", data)
+    assert (magic, version, entries, days, ids, rest) == (b"BZSLOTS\0", 1, 1, 1, 96, bytes(8))
+    begin_of_ids = 80 + 40 + 8 + 8 * 97 + 8 * 96
+    assert checksum == zlib.crc32(data[16:begin_of_ids])
+    assert source == hashlib.sha256(data[80:120]).digest()
+    assert name == source.hex()[:32] + ".segment"
+    first_slot = 1596844800 // 900
+    assert struct.unpack_from("<32sII", data, 80) == (PHONE_KEY, first_slot, first_slot + 95)
+    day, *offsets = struct.unpack_from("<98Q", data, 120)
+    assert (day, offsets) == (1596844800 // 86400, list(range(97)))
+    packed = struct.unpack_from("<96Q", data, begin_of_ids)
+    assert packed == tuple(int(ident[:5].hex(), 16) << 24 for ident in keys.day_ids(PHONE_KEY))
+    assert struct.unpack_from("<96Q", data, begin_of_ids - 8 * 96) == packed  # one id in each slot
+    assert len(data) == begin_of_ids + 8 * 96
+
+
+def test_answer_of_release(tmp_path, monkeypatch):
+    shown = json.loads(block("bluezone release --json"))
+
+    async def released(*_arguments):
+        return Release(h(shown["serial"]), 1596873600, 18482, NAMES["ESCROW"].data, [])
+
+    monkeypatch.setattr(kiosk_release, "release", released)
+    monkeypatch.setattr(kiosk_release, "real", object)
+    monkeypatch.chdir(tmp_path)
+    answer = kiosk_release.release_here("3J2824", Path(shown["file"]), Path("db.sqlite"), KioskRoot(bytes(32)), 1.0)
+    assert answer == {**shown, "encounters": 0}
+    fields = json.loads(Path(shown["file"]).read_text())
+    (table,) = re.findall(r"^### Release\n(?:.*\n)*?((?:\|.*\n)+)", TEXT, re.MULTILINE)
+    assert [row[0].strip("`") for row in rows(table)[2:]] == list(fields)
 
 
 def test_answer_of_flash():

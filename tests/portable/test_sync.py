@@ -1,149 +1,15 @@
 """The token's side of a sync session, request by request."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sync_bench import NONCE, NOW_S, REQUESTS, Bench, FakeLog, FakeToken, record, refusal, some
 
 from tracing import kiosk_messages as wire
-from tracing.messages import Fragments
-from tracing.records import RECORD_BYTES
 from tracing.sync import BUSY_FRAGMENT, SyncSession
 
-ROOT = Path(__file__).parents[2]
-NOW_S = 1_596_873_600
+HELLO = (wire.HELLO, 2, NONCE)
 MINUTE_MS = 60_000
-
-
-class FakeLog:
-    """Records in a list; None stands for a damaged one."""
-
-    def __init__(self, records):
-        self.records = list(records)
-        self.oldest_seq = 0
-
-    @property
-    def next_seq(self):
-        return len(self.records)
-
-    def read(self, seq, buf, at=0):
-        record = self.records[seq] if self.oldest_seq <= seq < self.next_seq else None
-        if record is not None:
-            buf[at : at + RECORD_BYTES] = record
-        return record is not None
-
-
-class FakeToken:
-    """What the session asks of the token, and what it was told to do."""
-
-    def __init__(self, log, watermark=0):
-        self.log = log
-        self.watermark = watermark
-        self.done = []
-
-    def info(self):
-        log = self.log
-        return (b"serial..", b"\x00\x01\x00", 3, 3000, 1, NOW_S, 60, log.oldest_seq, log.next_seq, self.watermark,
-                0, 1000, 0, 0, 30000)  # fmt: skip
-
-    def set_time(self, unix_s, ms):
-        self.done.append(("time", unix_s, ms))
-        return unix_s - NOW_S
-
-    def set_watermark(self, seq):
-        self.watermark = seq
-        self.done.append(("watermark", seq))
-
-    def show_verdict(self, code):
-        self.done.append(("verdict", code))
-
-
-class Bench:
-    """A session with a token, and the raw requests of a kiosk."""
-
-    def __init__(self, records=(), watermark=0, size=244):
-        self.log = FakeLog(records)
-        self.token = FakeToken(self.log, watermark)
-        self.session = SyncSession(self.log, self.token)
-        self.size = size
-        self.now_ms = 1000
-        self.link = Fragments(wire.MESSAGE_MAX_BYTES, 2 * wire.REQUEST_MAX_BYTES)
-
-    def connect(self):
-        self.session.connected()
-        self.link.reset()
-        return self
-
-    def opened(self):
-        """After the button and HELLO."""
-        self.session.open(self.now_ms)
-        self.connect()
-        assert self.ask(wire.HELLO, 1) == [(wire.HELLO | wire.ANSWER, (1, wire.AUTH_NONE))]
-        return self
-
-    def send(self, data):
-        for piece in wire.fragments(self.link, data, self.size):
-            self.session.feed(piece, len(piece), self.now_ms)
-
-    def answers(self, limit=1_000_000):
-        """What the token has to say, `limit` fragments of it: parsed messages, (RECORDS, (first, records))."""
-        buf = bytearray(self.size)
-        heard = []
-        while limit and (length := self.session.next_fragment(buf, self.size)):
-            again = bytearray(self.size)
-            assert self.session.next_fragment(again, self.size) == length  # the radio had no room: the same again
-            assert again[:length] == buf[:length]
-            self.session.sent(length)
-            limit -= 1
-            whole = self.link.feed(buf, length)
-            if whole:
-                data = bytes(self.link.inbox[:whole])
-                records = data[0] == wire.RECORDS
-                heard.append((wire.RECORDS, wire.parse_records(data)) if records else wire.parse(data))
-        return heard
-
-    def ask(self, kind, *fields):
-        self.send(wire.message(kind, *fields))
-        return self.answers()
-
-    def pull(self, first_seq, count=0):
-        """({sequence number: record}, gaps, fields of the PULL answer)."""
-        heard = self.ask(wire.PULL, first_seq, count)
-        records = {
-            fields[0] + i: record
-            for kind, fields in heard
-            if kind == wire.RECORDS
-            for i, record in enumerate(fields[1])
-        }
-        gaps = [fields for kind, fields in heard if kind == wire.GAP]
-        assert heard[-1][0] == wire.PULL | wire.ANSWER
-        return records, gaps, heard[-1][1]
-
-
-def record(number):
-    return number.to_bytes(RECORD_BYTES, "little")
-
-
-def some(count):
-    return [record(i) for i in range(count)]
-
-
-def refusal(kind, code):
-    return [(wire.ERROR, (kind, code))]
-
-
-REQUESTS = [
-    (wire.HELLO, 1),
-    (wire.INFO,),
-    (wire.TIME, NOW_S, 0),
-    (wire.PULL, 0, 0),
-    (wire.ACK, 0),
-    (wire.VERDICT, wire.VERDICT_SAFE),
-    (wire.BYE,),
-]
 
 # --- Consent and time ------------------------------------------------------------------------------------------
 
@@ -152,6 +18,7 @@ REQUESTS = [
 def test_nothing_without_the_button(request_):
     bench = Bench(some(3)).connect()
     assert bench.ask(*request_) == refusal(request_[0], wire.ERROR_NOT_IN_SYNC_MODE)
+    assert bench.session.tick(bench.now_ms)
     assert bench.token.done == []
     assert not bench.session.is_open
 
@@ -164,8 +31,20 @@ def test_consent_lasts_a_minute(start_ms, after_ms, accepted, wrap):
     bench.session.open(start_ms % wrap)
     bench.connect()
     bench.now_ms = (start_ms + after_ms) % wrap
-    kind, _ = bench.ask(wire.HELLO, 1)[0]
+    kind, _ = bench.ask(*HELLO)[0]
     assert kind == (wire.HELLO | wire.ANSWER if accepted else wire.ERROR)
+
+
+@pytest.mark.parametrize(("after_ms", "accepted"), [(MINUTE_MS - 1, True), (MINUTE_MS, False)])
+def test_the_minute_is_for_the_proof_as_well(after_ms, accepted):
+    bench = Bench()
+    bench.session.open(0)
+    bench.now_ms = MINUTE_MS - 1
+    bench.connect().greeted()
+    bench.now_ms = after_ms
+    expected = (wire.AUTH | wire.ANSWER, ()) if accepted else refusal(wire.AUTH, wire.ERROR_NOT_IN_SYNC_MODE)[0]
+    assert bench.authenticate() == [expected]
+    assert bench.session.is_open == accepted
 
 
 def test_the_button_again_begins_the_minute_anew():
@@ -191,15 +70,14 @@ def test_a_session_may_go_on_after_the_minute():
     bench = Bench(some(3))
     bench.session.open(0)
     bench.now_ms = MINUTE_MS - 1
-    bench.connect()
-    bench.ask(wire.HELLO, 1)
+    bench.connect().greeted().authenticate()
     bench.now_ms = MINUTE_MS + 10_000
     assert not bench.session.tick(bench.now_ms)
     assert bench.session.is_open
     assert len(bench.pull(0)[0]) == 3
     bench.session.disconnected()
     assert not bench.session.is_open
-    assert bench.connect().ask(wire.HELLO, 1) == refusal(wire.HELLO, wire.ERROR_NOT_IN_SYNC_MODE)
+    assert bench.connect().ask(*HELLO) == refusal(wire.HELLO, wire.ERROR_NOT_IN_SYNC_MODE)
 
 
 def test_a_lost_link_may_come_back_within_the_minute():
@@ -207,7 +85,7 @@ def test_a_lost_link_may_come_back_within_the_minute():
     bench.session.disconnected()
     assert bench.session.is_open
     bench.now_ms += 30_000
-    assert bench.connect().ask(wire.HELLO, 1)[0][0] == wire.HELLO | wire.ANSWER
+    assert bench.connect().ask(*HELLO)[0][0] == wire.HELLO | wire.ANSWER
 
 
 def test_a_silent_kiosk_is_sent_away():
@@ -244,10 +122,33 @@ def test_five_minutes_at_most():
 
 def test_limits_are_parameters():
     log = FakeLog([])
-    session = SyncSession(log, FakeToken(log), consent_ms=10, idle_ms=20, session_ms=30)
+    token = FakeToken(log)
+    session = SyncSession(log, token, token, consent_ms=10, auth_ms=5, idle_ms=20, session_ms=30)
     session.open(0)
+    session.connected()
+    assert not session.tick(0)
+    assert not session.tick(4)
+    assert session.tick(5)
+    session.disconnected()
     assert not session.tick(9)
     assert session.tick(10)
+
+
+@pytest.mark.parametrize("greeted", [False, True])
+def test_a_kiosk_has_eight_seconds_to_prove_itself(greeted):
+    bench = Bench().press().connect()
+    if greeted:
+        bench.greeted()
+    assert not bench.session.tick(bench.now_ms)
+    assert not bench.session.tick(bench.now_ms + 7999)
+    for _ in range(3):  # asking does not help
+        bench.now_ms += 2500
+        bench.ask(wire.INFO)
+    assert bench.session.tick(bench.now_ms + 500)
+    bench.session.disconnected()
+    assert bench.session.is_open  # for others
+    assert bench.connect().greeted().authenticate() == [(wire.AUTH | wire.ANSWER, ())]
+    assert not bench.session.tick(bench.now_ms + 8000)
 
 
 def test_bye_ends_session_and_consent():
@@ -259,13 +160,13 @@ def test_bye_ends_session_and_consent():
     assert not bench.session.is_open
     assert bench.ask(wire.INFO) == []
     bench.session.disconnected()
-    assert bench.connect().ask(wire.HELLO, 1) == refusal(wire.HELLO, wire.ERROR_NOT_IN_SYNC_MODE)
+    assert bench.connect().ask(*HELLO) == refusal(wire.HELLO, wire.ERROR_NOT_IN_SYNC_MODE)
 
 
 def test_fragments_without_a_connection_are_nothing():
     bench = Bench()
     bench.session.open(bench.now_ms)
-    assert bench.ask(wire.HELLO, 1) == []
+    assert bench.ask(*HELLO) == []
     assert not bench.session.tick(bench.now_ms)
 
 
@@ -274,24 +175,39 @@ def test_fragments_without_a_connection_are_nothing():
 
 @pytest.mark.parametrize("request_", REQUESTS[1:])
 def test_hello_comes_first(request_):
-    bench = Bench(some(3))
-    bench.session.open(bench.now_ms)
-    bench.connect()
+    bench = Bench(some(3)).press().connect()
     assert bench.ask(*request_) == refusal(request_[0], wire.ERROR_STATE)
     assert bench.token.done == []
-    assert bench.ask(wire.HELLO, 1)[0][0] == wire.HELLO | wire.ANSWER
+    assert bench.ask(*HELLO)[0][0] == wire.HELLO | wire.ANSWER
 
 
-def test_hello_comes_once():
-    assert Bench().opened().ask(wire.HELLO, 1) == refusal(wire.HELLO, wire.ERROR_STATE)
+@pytest.mark.parametrize("request_", [each for each in REQUESTS if each[0] != wire.AUTH])
+def test_then_auth(request_):
+    bench = Bench(some(3)).press().connect().greeted()
+    assert bench.ask(*request_) == refusal(request_[0], wire.ERROR_STATE)
+    assert bench.token.done == []
+    assert bench.authenticate() == [(wire.AUTH | wire.ANSWER, ())]
 
 
-def test_versions():
-    bench = Bench()
-    bench.session.open(bench.now_ms)
-    bench.connect()
-    assert bench.ask(wire.HELLO, 0) == refusal(wire.HELLO, wire.ERROR_VERSION)
-    assert bench.ask(wire.HELLO, 9) == [(wire.HELLO | wire.ANSWER, (wire.PROTOCOL_VERSION, wire.AUTH_NONE))]
+@pytest.mark.parametrize("request_", [HELLO, (wire.AUTH, bytes(16))])
+def test_once(request_):
+    assert Bench().opened().ask(*request_) == refusal(request_[0], wire.ERROR_STATE)
+
+
+@pytest.mark.parametrize("version", [0, 1])
+@pytest.mark.parametrize("rest", [b"", bytes(1), bytes(16), bytes(40)])
+def test_an_older_kiosk_is_told(version, rest):
+    bench = Bench().press().connect()
+    bench.send(bytes([wire.HELLO, version]) + rest)
+    assert bench.answers() == refusal(wire.HELLO, wire.ERROR_VERSION)
+    assert not bench.session.broken
+    assert bench.greeted()
+
+
+def test_a_newer_kiosk_gets_this_version():
+    bench = Bench().press().connect()
+    ((kind, fields),) = bench.ask(wire.HELLO, 9, NONCE)
+    assert (kind, fields[0]) == (wire.HELLO | wire.ANSWER, wire.PROTOCOL_VERSION)
 
 
 def test_info():
@@ -345,37 +261,48 @@ def test_the_other_kiosk_is_told():
 # --- Malformed -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("data", "kind"),
-    [
-        (b"\x00", 0),
-        (b"\x02" * 100, 0),
-        (b"\x08", 8),
-        (b"\x82", 0x82),
-        (b"\xff", 0xFF),
-        (b"\x02\x00", wire.INFO),
-        (b"\x04\x00\x00\x00\x00", wire.PULL),
-    ],
-)
-def test_unreadable_requests_end_the_session(data, kind):
-    bench = Bench(some(3)).opened()
+UNREADABLE = [
+    (b"\x00", 0),
+    (b"\x0b", 11),
+    (b"\x82", 0x82),
+    (b"\xff", 0xFF),
+    (b"\x02\x00", wire.INFO),
+    (b"\x04\x00\x00\x00\x00", wire.PULL),
+    (b"\x01\x02" + bytes(15), wire.HELLO),
+]
+
+
+@pytest.mark.parametrize("ready", [False, True])
+@pytest.mark.parametrize(("data", "kind"), UNREADABLE)
+def test_unreadable_requests_end_the_session(data, kind, ready):
+    bench = Bench(some(3))
+    bench = bench.opened() if ready else bench.press().connect()
     bench.send(data)
-    too_long = len(data) > wire.REQUEST_MAX_BYTES
     assert bench.session.broken
     assert not bench.session.tick(bench.now_ms)
-    assert bench.answers() == refusal(0 if too_long else kind, wire.ERROR_FORMAT)
+    assert bench.answers() == refusal(kind, wire.ERROR_FORMAT)
     assert bench.session.tick(bench.now_ms)
     assert bench.ask(wire.INFO) == []
 
 
-@given(st.lists(st.binary(max_size=70), max_size=8))
-def test_no_fragment_is_fatal_or_obeyed(pieces):
+@pytest.mark.parametrize("ready", [False, True])
+def test_a_request_that_is_too_long_is_answered_in_the_clear_only(ready):
     bench = Bench(some(3))
-    bench.session.open(bench.now_ms)
-    bench.connect()
+    bench = bench.opened() if ready else bench.press().connect()
+    bench.send(b"\x02" * 100)
+    assert bench.session.broken
+    assert bench.answers() == ([] if ready else refusal(0, wire.ERROR_FORMAT))
+    assert bench.session.tick(bench.now_ms)
+
+
+@given(st.lists(st.binary(max_size=70), max_size=8), st.booleans())
+def test_no_fragment_is_fatal_or_obeyed(pieces, greeted):
+    bench = Bench(some(3)).press().connect()
+    if greeted:
+        bench.greeted()
     for piece in pieces:
-        bench.session.feed(piece, len(piece), bench.now_ms)
-        bench.answers()
+        bench.write(piece)
+        bench.heard()
     assert bench.token.done == []
 
 
@@ -386,7 +313,7 @@ def test_a_request_into_the_stream_ends_it_after_the_message():
     bench.send(wire.message(wire.ACK, 0))
     assert bench.session.broken
     assert bench.answers() == [
-        (wire.RECORDS, (0, some(17))),
+        (wire.RECORDS, (0, some(16))),
         (wire.ERROR, (wire.ACK, wire.ERROR_FORMAT)),
     ]
     assert bench.session.tick(bench.now_ms)
@@ -441,7 +368,7 @@ def test_records_appended_meanwhile_wait_for_the_next_pull():
     assert bench.pull(40)[0] == {40: record(40)}
 
 
-@pytest.mark.parametrize("oldest_seq", [10, 17, 50, 100, 120])
+@pytest.mark.parametrize("oldest_seq", [10, 16, 50, 100, 120])
 def test_records_dropped_meanwhile_become_a_gap(oldest_seq):
     bench = Bench(some(100)).opened()
     bench.send(wire.message(wire.PULL, 0, 0))
@@ -450,7 +377,7 @@ def test_records_dropped_meanwhile_become_a_gap(oldest_seq):
     bench.log.oldest_seq = oldest_seq
     heard += bench.answers()
     got = [fields[0] + i for kind, fields in heard if kind == wire.RECORDS for i in range(len(fields[1]))]
-    assert got == [*range(17), *range(max(17, oldest_seq), 100)]
+    assert got == [*range(16), *range(max(16, oldest_seq), 100)]
     assert heard[-1] == (wire.PULL | wire.ANSWER, (100, len(got), oldest_seq))
 
 
@@ -476,8 +403,8 @@ def test_a_cut_stream_counts_as_far_as_it_went():
     bench.answers(limit=5)  # two whole messages and a half
     bench.session.disconnected()
     bench.opened()
-    assert bench.ask(wire.ACK, 35) == refusal(wire.ACK, wire.ERROR_RANGE)
-    assert bench.ask(wire.ACK, 34) == [(wire.ACK | wire.ANSWER, (34,))]
+    assert bench.ask(wire.ACK, 33) == refusal(wire.ACK, wire.ERROR_RANGE)
+    assert bench.ask(wire.ACK, 32) == [(wire.ACK | wire.ANSWER, (32,))]
 
 
 def test_after_a_restart_the_watermark_counts():
@@ -494,67 +421,3 @@ def test_dropped_records_do_not_hold_the_receipt_back():
     bench.opened()
     bench.pull(70)
     assert bench.ask(wire.ACK, 100) == [(wire.ACK | wire.ANSWER, (100,))]
-
-
-# --- On the token's own interpreter ----------------------------------------------------------------------------
-
-# The fragments of a session with every request, a damaged record, and a fragment out of order at the end.
-SCRIPT = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from tracing.sync import SyncSession
-from tracing.messages import Fragments
-
-class Log:
-    oldest_seq = 0
-    next_seq = 40
-    def read(self, seq, buf, at):
-        for i in range(28):
-            buf[at + i] = seq
-        return seq != 20
-
-class Token:
-    def info(self):
-        return (b"serial..", b"\\x00\\x01\\x00", 3, 3000, 1, 1596873600, 60, 0, 40, 0, 0, 1000, 0, 0, 30000)
-    def set_time(self, unix_s, ms):
-        return 2
-    def set_watermark(self, seq):
-        pass
-    def show_verdict(self, code):
-        pass
-
-session = SyncSession(Log(), Token())
-session.open(0)
-session.connected()
-link = Fragments(500, 64)
-out = bytearray(64)
-for line in sys.argv[2].split(","):
-    request = bytes(int(line[i : i + 2], 16) for i in range(0, len(line), 2))
-    link.outbox[: len(request)] = request
-    link.start(len(request))
-    length = link.fragment(out, 64)
-    link.advance(length)
-    session.feed(out, length, 5)
-    while True:
-        length = session.next_fragment(out, 61)
-        if not length:
-            break
-        print("".join("%02x" % byte for byte in out[:length]))
-        session.sent(length)
-session.connected()
-session.feed(b"\\x05", 1, 6)
-print(session.broken, session.next_fragment(out, 61), session.tick(7))
-"""
-
-
-@pytest.mark.vm
-def test_the_vm_says_the_same():
-    requests = [(*REQUESTS[0],), *REQUESTS[1:4], (wire.ACK, 40), *REQUESTS[5:]]
-    script = ",".join(wire.message(*request).hex() for request in requests)
-    arguments = ["-c", SCRIPT, str(ROOT / "firmware"), script]
-    said = [
-        subprocess.run([*command, *arguments], capture_output=True, text=True, check=True, timeout=60).stdout
-        for command in ([sys.executable], [str(Path(sys.executable).parent / "micropython"), "-X", "heapsize=64k"])
-    ]
-    assert said[0] == said[1]
-    assert len(said[0].splitlines()) > 25

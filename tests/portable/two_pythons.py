@@ -19,16 +19,20 @@ ROOT = Path(__file__).parents[2]
 HEAP = "64k"  # of a token
 
 
-def here(check: Callable, *arguments: object) -> None:
-    """Run a check on CPython."""
+def here(check: Callable, *arguments: object, heap: str = HEAP) -> None:
+    """Run a check on CPython, which has as much heap as it wants."""
     check(*arguments)
 
 
-def on_vm(check: Callable, *arguments: object) -> None:
-    """Run a check on the VM with a token's heap. Arguments must come back from their repr; a failed assert shows."""
+def on_vm(check: Callable, *arguments: object, heap: str = HEAP) -> None:
+    """Run a check on the VM with a token's heap. Arguments must come back from their repr; a failed assert shows.
+
+    Args:
+        heap: more, for a check that imports much: here the modules are compiled on the VM's own heap.
+    """
     code = textwrap.dedent(inspect.getsource(check)) + f"\n{check.__name__}(*{arguments!r})\nprint('passed')\n"
     done = subprocess.run(
-        [str(Path(sys.executable).parent / "micropython"), "-X", f"heapsize={HEAP}", "-c", code],
+        [str(Path(sys.executable).parent / "micropython"), "-X", f"heapsize={heap}", "-c", code],
         env={**os.environ, "MICROPYPATH": f"{ROOT / 'firmware'}:.frozen"},
         capture_output=True,
         text=True,

@@ -25,7 +25,7 @@ def work(path):
         state = State()
         keeper = StateStore(store, 0, 1)
         known = keeper.load(state)
-        log = Log(store, 2, BLOCKS - 2)
+        log = Log(store, 2, BLOCKS - 2, state)
         log.mount()
         sound = sum(log.read(seq, buf, 0) for seq in range(log.oldest_seq, log.next_seq))
         found.append((known, state.boot, bytes(state.daily_key[:2]), log.oldest_seq, log.next_seq, sound, log.damaged))

@@ -68,7 +68,7 @@ def test_what_flash_cannot_do_is_an_error_and_changes_nothing(flash, tmp_path: P
 def test_the_same_bytes_on_both_interpreters(tmp_path: Path) -> None:
     shutil.copy(VIRTUAL_BOARD / "nor_flash.py", tmp_path)  # without the board's other modules: its `time` is not ours
     path = f"{FIRMWARE}:{tmp_path}"
-    vm = [str(Path(sys.executable).parent / "micropython"), "-X", "heapsize=64k"]
+    vm = [str(Path(sys.executable).parent / "micropython"), "-X", "heapsize=256k"]  # the sources are compiled there
     said, images = [], []
     for number, interpreter in enumerate(([sys.executable], vm)):
         image = tmp_path / f"{number}.flash"

@@ -9,6 +9,7 @@ from log_bench import (
     FIRST_BLOCK,
     PER_BLOCK,
     SIZE,
+    Keys,
     contents,
     fields,
     kept_from,
@@ -16,6 +17,8 @@ from log_bench import (
     mounted,
     offset_of,
     packed,
+    pulled,
+    sealed,
 )
 
 from tracing import records
@@ -54,7 +57,7 @@ def test_every_single_bit_of_the_image(count: int) -> None:
         log = mounted(flash)
         assert log.next_seq >= count
         assert contents(log) == {seq: packed(seq) for seq in whole if seq not in lost}
-        assert log.damaged >= bool(lost)
+        assert log.damaged + list(pulled(log).values()).count(None) >= bool(lost)
         seq = log.append(*fields(1000))
         assert seq >= count  # a number is never given twice
         log = mounted(flash)
@@ -139,7 +142,7 @@ def test_sound_headers_in_a_senseless_order(numbers: list[int | None]) -> None:
             flash.image[at : at + HEADER] = header(number * PER_BLOCK)
             for slot in range(PER_BLOCK):
                 start = at + HEADER + slot * SIZE
-                flash.image[start : start + SIZE] = packed(block * 100 + slot)
+                flash.image[start : start + SIZE] = sealed(number * PER_BLOCK + slot, block * 100 + slot)
     log = mounted(flash)
     known = [(number, block) for block, number in enumerate(numbers) if number is not None]
     if not known:
@@ -159,7 +162,7 @@ def test_sound_headers_in_a_senseless_order(numbers: list[int | None]) -> None:
 
 
 def test_a_header_of_another_format_is_not_believed() -> None:
-    for at, value in ((0, 0x41), (2, 2), (3, 27), (4, 3)):  # magic, version, record size, first number not a multiple
+    for at, value in ((0, 0x41), (2, 1), (3, 27), (4, 3)):  # magic, version, record size, first number not a multiple
         flash = make_flash(BLOCKS, image=bytearray(written(3)))
         buf = flash.image[LOG_AT : LOG_AT + HEADER]
         buf[at] = value
@@ -236,3 +239,34 @@ def test_a_flash_that_refuses_for_a_while_costs_no_block(kind: type[DeadFlash], 
         held = contents(again)
         assert held.pop(seq) == packed(91)
         assert held == {seq: before[seq] for seq in range(kept_from(seq, BLOCKS), count)}
+
+
+class UnsavedKeys(Keys):
+    failures = 0
+
+    def keep(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise StoreError("refused")
+        super().keep()
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_segment_takes_no_record_before_its_key_is_saved(restart: bool) -> None:
+    """Else the key before it would stay in the flash."""
+    flash = make_flash(BLOCKS)
+    keys = UnsavedKeys()
+    log = mounted(flash, keys)
+    for number in range(PER_BLOCK):
+        log.append(*fields(number))
+    keys.failures = 3
+    for _ in range(3):
+        with pytest.raises(StoreError):
+            log.append(*fields(90))
+        assert contents(log) == {seq: packed(seq) for seq in range(PER_BLOCK)}
+    if restart:
+        log = mounted(flash, keys)
+    assert log.append(*fields(91)) == PER_BLOCK
+    assert keys.kept[0] == 1
+    keys.failures = 1  # inside a segment nothing is to be saved
+    assert log.append(*fields(92)) == PER_BLOCK + 1

@@ -6,7 +6,8 @@ import pytest
 
 from host_tools.link import bluetooth
 from host_tools.link.adapter import virtual
-from host_tools.link.session import KioskSession, synchronise
+from host_tools.link.session import KioskSession
+from host_tools.link.synchronise import synchronise
 from host_tools.simulation import clock
 from host_tools.simulation.world import World
 from host_tools.storage.store import Store
@@ -28,7 +29,7 @@ async def sync(world, store):
     async with asyncio.timeout(60), bluetooth.tokens_in_sync_mode(adapter) as found:
         token = await found.get()
     async with bluetooth.connected(adapter, token) as transport:
-        result = await synchronise(KioskSession(transport), store, world.now_s)
+        result = await synchronise(KioskSession(transport, world.roots.kiosk, token.short_code), store, world.now_s)
     del world._called["An"]
     return result.correction_s
 
@@ -36,7 +37,7 @@ async def sync(world, store):
 def wrong_ids(world, frames):
     """Moments at which An's id on the air was not that of the slot, the slots' edges apart."""
     given = world.provisioned["An"]
-    chain = KeyChain(given.base_id, given.day)
+    chain = KeyChain(given.daily_key, given.first_day)
     found = []
     for at_s, payload in frames:
         unix_s = world.scenario.start_s + at_s

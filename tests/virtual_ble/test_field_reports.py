@@ -24,12 +24,15 @@ from token_log import read_log
 
 from host_tools.link import bluetooth
 from host_tools.link.adapter import virtual
-from host_tools.link.session import KioskSession, LinkLost, synchronise
+from host_tools.link.errors import LinkLost
+from host_tools.link.session import KioskSession
+from host_tools.link.synchronise import synchronise
 from host_tools.simulation import board as virtual_board
-from host_tools.simulation import clock, processes
+from host_tools.simulation import clock
 from host_tools.simulation.board import GATTS_WRITE, VirtualBoard, make_device
 from host_tools.simulation.controller import VirtualController
 from host_tools.simulation.propagation import stream
+from host_tools.simulation.rom import rom_image
 from host_tools.simulation.world import World
 from host_tools.storage.store import Store
 from tracing import keys, phone_wire, wire
@@ -48,11 +51,11 @@ FOR_EVER = 1_000_000
 def live(make_scenario, rom, tmp_path):
     """Runs `job(world)` among two tokens a metre apart; returns what it returns."""
 
-    def run(job, devices=None, faults=None, seed=3):
+    def run(job, devices=None, faults=None, seed=3, image=rom):
         scenario = make_scenario(devices or {"An": "token", "Bình": "token"}, 60)
 
         async def main():
-            world = World(scenario, seed, tmp_path / "run", rom)
+            world = World(scenario, seed, tmp_path / "run", image)
             try:
                 await world.start()
                 world.boards["An"].faults.update(faults or {})
@@ -135,7 +138,7 @@ async def sync(world, tmp_path, press=True):
             while (token := await found.get()).short_code != code:
                 pass
         async with bluetooth.connected(adapter, token) as transport:
-            return await synchronise(KioskSession(transport), store, world.now_s)
+            return await synchronise(KioskSession(transport, world.roots.kiosk, code), store, world.now_s)
 
 
 # --- The reports -------------------------------------------------------------------------------------------------
@@ -589,7 +592,7 @@ def test_a_held_session_ends_when_the_wearer_presses_again(live, tmp_path):
             while (token := await found.get()).short_code != code:
                 pass
         async with bluetooth.connected(adapter, token) as transport:
-            session = KioskSession(transport)
+            session = KioskSession(transport, world.roots.kiosk, code)
             await session.hello()
 
             async def hold():
@@ -610,23 +613,21 @@ def test_a_held_session_ends_when_the_wearer_presses_again(live, tmp_path):
     assert live(job)
 
 
-def test_a_thousand_restarts_of_the_radio_leave_the_heap_flat(live, monkeypatch, tmp_path):
-    source = processes.MAIN.read_text(encoding="utf-8")
+def test_a_thousand_restarts_of_the_radio_leave_the_heap_flat(live):
+    source = (ROOT / "boards/virtual/start.py").read_text(encoding="utf-8")
     assert "Token(Board()).run()" in source
     restarts = (
-        "token = Token(Board())\n    token.start()\n    for i in range(1001):\n        token.radio.restart()\n"
-        "        token._advertise()\n        if i % 500 == 0:\n            gc.collect()\n"
-        "            print('heap', gc.mem_alloc())\n    token.run()"
+        "import gc\n        token = Token(Board())\n        token.start()\n        for i in range(1001):\n"
+        "            token.radio.restart()\n            token._advertise()\n            if i % 500 == 0:\n"
+        "                gc.collect()\n                print('heap', gc.mem_alloc())\n        token.run()"
     )
-    main = tmp_path / "main.py"
-    main.write_text(source.replace("Token(Board()).run()", restarts), encoding="utf-8")
-    monkeypatch.setattr(processes, "MAIN", main)
+    image = rom_image(source.replace("Token(Board()).run()", restarts))
 
     async def job(world):
         await asyncio.sleep(SLOT_S + 300)
         return world.boards["An"].radio_starts, world.processes.output("An"), slots_heard(world, "An", "Bình")
 
-    starts, output, slots = live(job)
+    starts, output, slots = live(job, image=image)
     heaps = [int(line.split()[1]) for line in output.splitlines() if line.startswith("heap")]
     assert starts == 1002
     assert len(heaps) == 3

@@ -9,7 +9,9 @@ from bumble.device import Peer
 
 from host_tools.link import bluetooth
 from host_tools.link.adapter import virtual
-from host_tools.link.session import KioskSession, LinkLost, SessionRefused, synchronise
+from host_tools.link.errors import LinkLost, SessionRefused
+from host_tools.link.session import KioskSession
+from host_tools.link.synchronise import synchronise
 from host_tools.simulation import clock
 from host_tools.simulation.board import make_device
 from host_tools.simulation.controller import VirtualController
@@ -47,6 +49,10 @@ def code_of(world, name):
     return wire.short_code(world.provisioned[name].serial)
 
 
+def session_with(world, transport, name="An"):
+    return KioskSession(transport, world.roots.kiosk, code_of(world, name))
+
+
 async def another_adapter(world, name="second kiosk", number=90):
     place = world.scenario.kiosk
     world._called[name] = (place.x_m, place.y_m + 1.0, place.room)
@@ -77,7 +83,7 @@ def test_a_token_out_of_sync_mode_is_not_found_and_refuses(make_scenario, rom, t
             await find(adapter, code_of(world, "An"), 20.0)
         async with bluetooth.connected(adapter, token) as transport:
             with pytest.raises(SessionRefused) as refused:
-                await KioskSession(transport).hello()
+                await session_with(world, transport).hello()
         return refused.value.code
 
     assert run_at_kiosk(make_scenario, rom, tmp_path, job, 100) == kiosk_messages.ERROR_NOT_IN_SYNC_MODE
@@ -89,7 +95,7 @@ def test_a_sync_brings_everything_once_and_shows_the_verdict(make_scenario, rom,
         for _ in range(2):
             token = await find(adapter, code_of(world, "An"))
             async with bluetooth.connected(adapter, token) as transport:
-                session = KioskSession(transport)
+                session = session_with(world, transport)
                 brought.append(await synchronise(session, store, world.now_s))
                 await session.show_verdict(kiosk_messages.VERDICT_SAFE)
                 await session.bye()
@@ -114,7 +120,7 @@ def test_a_pull_that_breaks_resumes_where_it_broke(make_scenario, rom, tmp_path)
         for stop_after in range(1, 4):
             token = await find(adapter, code_of(world, "An"))
             async with bluetooth.connected(adapter, token) as transport:
-                session = KioskSession(transport)
+                session = session_with(world, transport)
                 await session.hello()
                 await session.info()
                 async for batch in session.pull(store.next_seq(serial), batch_records=1):
@@ -125,7 +131,7 @@ def test_a_pull_that_breaks_resumes_where_it_broke(make_scenario, rom, tmp_path)
         assert store.next_seq(serial) == 3
         token = await find(adapter, code_of(world, "An"))
         async with bluetooth.connected(adapter, token) as transport:
-            result = await synchronise(KioskSession(transport), store, world.now_s)
+            result = await synchronise(session_with(world, transport), store, world.now_s)
         return result, store.next_seq(serial), len(store.encounters(serial))
 
     result, next_seq, stored = run_at_kiosk(make_scenario, rom, tmp_path, job, 2000)
@@ -146,12 +152,12 @@ def test_the_link_may_be_cut_at_any_moment_of_a_sync(make_scenario, rom, tmp_pat
             with contextlib.suppress(LinkLost):
                 async with bluetooth.connected(adapter, token) as transport:
                     cutting = asyncio.create_task(cut())
-                    await synchronise(KioskSession(transport), store, world.now_s)
+                    await synchronise(session_with(world, transport), store, world.now_s)
                     await cutting
             await asyncio.sleep(1.0)
         token = await find(adapter, code_of(world, "An"))
         async with bluetooth.connected(adapter, token) as transport:
-            result = await synchronise(KioskSession(transport), store, world.now_s)
+            result = await synchronise(session_with(world, transport), store, world.now_s)
         return result, len(store.encounters(world.provisioned["An"].serial))
 
     result, stored = run_at_kiosk(make_scenario, rom, tmp_path, job)
@@ -163,12 +169,12 @@ def test_one_kiosk_at_a_time(make_scenario, rom, tmp_path):
         other = await another_adapter(world)
         token = await find(adapter, code_of(world, "An"))
         async with bluetooth.connected(adapter, token) as transport:
-            session = KioskSession(transport)
+            session = session_with(world, transport)
             await session.hello()
             rival = await find(other, code_of(world, "An"))
             async with bluetooth.connected(other, rival) as second:
                 with pytest.raises(SessionRefused) as refused:
-                    await KioskSession(second).hello()
+                    await session_with(world, second).hello()
             assert (await session.info()).serial == world.provisioned["An"].serial
             await session.bye()
         return refused.value.code
@@ -180,7 +186,7 @@ def test_log_keys_and_sequence_numbers_survive_a_power_cut(make_scenario, rom, t
     async def job(world, store, adapter):
         token = await find(adapter, code_of(world, "An"))
         async with bluetooth.connected(adapter, token) as transport:
-            before = await synchronise(KioskSession(transport), store, world.now_s)
+            before = await synchronise(session_with(world, transport), store, world.now_s)
         old = world.boards["An"]
         world.processes.kill(old)
         await world.restart_token("An")
@@ -188,7 +194,7 @@ def test_log_keys_and_sequence_numbers_survive_a_power_cut(make_scenario, rom, t
         world.boards["An"].press()
         token = await find(adapter, code_of(world, "An"))
         async with bluetooth.connected(adapter, token) as transport:
-            after = await synchronise(KioskSession(transport), store, world.now_s)
+            after = await synchronise(session_with(world, transport), store, world.now_s)
         return before, after
 
     before, after = run_at_kiosk(make_scenario, rom, tmp_path, job)

@@ -37,7 +37,7 @@ def test_id_and_address_change_together_at_the_quarter_hour(make_scenario, rom, 
     world = live(scenario, rom, tmp_path / "run", frames)
 
     for name, given in world.provisioned.items():
-        ids = list(keys.day_ids(given.base_id))
+        ids = list(keys.day_ids(given.daily_key))
         own = [(at_s, address, payload) for at_s, who, address, payload in frames if who == name]
         assert len(own) > 35 * 60 * 3
         pairs = {(address, payload) for _, address, payload in own}
@@ -80,5 +80,5 @@ def test_an_iphone_is_read_over_a_connection_and_logged_under_its_id(make_scenar
         # Once in every slot, and again when the phone has changed its address; not at every sighting.
         assert len(connected) <= 6, device
         phone_heard = {row.peer_id for row in world.phones["Lan"].log}
-        assert phone_heard <= set(keys.day_ids(world.provisioned["An"].base_id))
+        assert phone_heard <= set(keys.day_ids(world.provisioned["An"].daily_key))
         assert phone_heard

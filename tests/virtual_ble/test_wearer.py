@@ -9,9 +9,9 @@ import pytest
 from host_tools.simulation import clock
 from host_tools.simulation.board import BUTTON, VirtualBoard
 from host_tools.simulation.controller import VirtualController
-from host_tools.simulation.flash import flash_blocks, open_flash
+from host_tools.simulation.flash import open_flash, open_token
 from host_tools.simulation.world import World
-from tracing import log, patterns, phone_wire, records, state
+from tracing import patterns, phone_wire, records
 
 pytestmark = pytest.mark.vm
 
@@ -128,8 +128,7 @@ def test_a_token_that_does_not_know_the_time_says_so(make_scenario, rom, tmp_pat
 def test_a_token_whose_log_is_nearly_full_says_so(make_scenario, rom, tmp_path, parts_of_ten, expected):
     async def job(an):
         an.world.processes.kill(an.board)
-        full = log.Log(open_flash(an.flash), 2, flash_blocks() - 2)
-        full.mount()
+        _, full = open_token(open_flash(an.flash))
         for number in range(full.capacity_records * parts_of_ten // 10):
             ident = number.to_bytes(12, "little")
             full.append(records.KIND_ENCOUNTER, 1, an.world.scenario.start_s, 60, 2, 3, -60, -65, ident)
@@ -252,18 +251,11 @@ def test_asked_and_confirmed_it_switches_off_and_goes_on_where_it_was(make_scena
         on_air = [at_s for at_s, name in an.frames if name == "An" and at_s > off_s]
         listening = an.board.controller.le_scan_enable
 
-        kept = state.State()
-        store = open_flash(an.flash)
-        assert state.StateStore(store, 0, 1).load(kept)
-        found = log.Log(store, 2, flash_blocks() - 2)
-        found.mount()
+        kept, found = open_token(open_flash(an.flash))
 
         await an.again()
         await asyncio.sleep(60)
-        new = state.State()
-        assert state.StateStore(open_flash(an.flash), 0, 1).load(new)
-        after = log.Log(open_flash(an.flash), 2, flash_blocks() - 2)
-        after.mount()
+        new, after = open_token(open_flash(an.flash))
         back = [at_s for at_s, name in an.frames if name == "An" and at_s > off_s]
         start_s = an.world.scenario.start_s
         return shown, on_air, listening, kept, new, found.next_seq, after.next_seq, back, an.seen, off_s + start_s
