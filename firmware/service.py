@@ -10,6 +10,7 @@ from binascii import hexlify, unhexlify
 from hashlib import sha256
 
 import settings
+
 from tracing import patterns, records, wire
 from tracing.const import const
 from tracing.log import Log
@@ -26,6 +27,7 @@ _SCAN_MS = const(1000)
 _LIGHT_MS = const(1500)
 _POLL_MS = const(20)
 _CHUNK_BYTES = const(256)
+_SCRATCH_BYTES = const(2048)
 _PROBE = b"self-test"
 
 
@@ -104,7 +106,7 @@ class Service:
             Whether all of them read as ones now.
         """
         if self._board.scratch:
-            self._board.scratch.keep(b"")
+            self._board.scratch.write(bytes(_SCRATCH_BYTES))
         blank = True
         zeros = bytes(_CHUNK_BYTES)
         buf = bytearray(_CHUNK_BYTES)

@@ -31,7 +31,8 @@ def serve(ports: Sequence[str], work: Callable[[str, Progress], Done], show: boo
         One outcome a port, in the order of `ports`.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, Progress as Bars, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
 
     console = Console(stderr=True)
     columns = (TextColumn("{task.fields[port]}"), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())

@@ -24,7 +24,7 @@ def print_outcomes(outcomes: "list[Outcome[Any]]", as_json: bool, sentence: Call
         The exit status: 0 when no board failed.
     """
     failed = [outcome for outcome in outcomes if outcome.error]
-    done = [outcome.done for outcome in outcomes if not outcome.error]
+    done: list[Any] = [outcome.done for outcome in outcomes if not outcome.error]
     if as_json:
         boards = [item if isinstance(item, dict) else item.as_dict() for item in done]
         print(json.dumps({"boards": boards, "failed": [{"port": one.port, "error": one.error} for one in failed]}))

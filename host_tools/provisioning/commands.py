@@ -31,7 +31,9 @@ def register(app: typer.Typer) -> None:
 def flash(
     board: _Board = "",
     port: Ports = None,
-    image: Annotated[Path | None, typer.Option(help="MicroPython (.bin) or CircuitPython (.uf2) to write first.")] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="MicroPython (.bin) or CircuitPython (.uf2) to write first.")
+    ] = None,
     drive: Annotated[list[Path] | None, typer.Option(help="Drive of an nRF52840; may be given several times.")] = None,
     wipe: Annotated[bool, typer.Option(help="Let --image go over a token that has keys.")] = False,
     offline_image: Annotated[Path | None, typer.Option(help="Write one file for a factory instead of a board.")] = None,
@@ -74,7 +76,13 @@ def update(board: _Board = "", port: Ports = None, as_json: AsJson = False) -> i
 
 
 def _flash_one(
-    board: str, port: str, path: Path | None, image: "ChipImage | None", wipe: bool, builds: "Builds", progress: "Progress"
+    board: str,
+    port: str,
+    path: Path | None,
+    image: "ChipImage | None",
+    wipe: bool,
+    builds: "Builds",
+    progress: "Progress",
 ) -> "Report":
     from host_tools.provisioning import ports
     from host_tools.provisioning.flash import Flash
@@ -108,8 +116,8 @@ def _flash_drives(board: str, drives: list[Path], image: Path | None, builds: "B
     chosen = [str(drive) for drive in drives or found()]
     if not chosen:
         raise UserError(
-            "No drive of such a board was found. For CircuitPython press reset twice, quickly; for the firmware hold the "
-            "button while you press reset. If no drive appears, take a cable that carries data and not only power."
+            "No drive of such a board was found. For CircuitPython press reset twice, quickly; for the firmware hold "
+            "the button while you press reset. If no drive appears, take a cable that carries data and not only power."
         )
     if image and len(chosen) > 1:
         raise UserError("With --image one board at a time: name its --drive. Nothing was changed.")
@@ -169,7 +177,7 @@ def _sentence(done: "Report") -> str:
 
 def _drive_sentence(done: "DriveReport") -> str:
     return (
-        f"{done.board} on {done.drive} (CircuitPython {done.circuitpython}): {done.copied} of {done.files} files copied, "
-        f"{done.bytes} bytes, {done.removed} old ones removed; all verified, {done.seconds} s. Eject the drive, press "
-        "reset once."
+        f"{done.board} on {done.drive} (CircuitPython {done.circuitpython}): {done.copied} of {done.files} files "
+        f"copied, {done.bytes} bytes, {done.removed} old ones removed; all verified, {done.seconds} s. Eject the "
+        "drive, press reset once."
     )

@@ -97,9 +97,7 @@ class Copy:
         self._folder = folder
         self._built = built
         self._progress = progress
-        self._start = next(
-            file for name in _STARTS for file in built if file.device_path == name
-        )
+        self._start = next(file for name in _STARTS for file in built if file.device_path == name)
         self.copied = self.removed = self.bytes = 0
         self.kept = "Nothing on the board was changed."
 

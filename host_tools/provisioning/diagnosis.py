@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import time
+from typing import Any
 
 import serial
 from serial.tools.list_ports import comports
@@ -22,7 +23,7 @@ def udev_rule(port: str) -> str:
 
 
 def why_closed(port: str) -> str:
-    """Why a port cannot be opened; found by opening it once more, for mpremote and esptool say only that they failed."""
+    """Why a port cannot be opened: by opening it once more, for mpremote and esptool say only that they failed."""
     try:
         serial.Serial(port, exclusive=True).close()
     except serial.SerialException as error:
@@ -52,8 +53,8 @@ def broke(port: str, error: OSError) -> str:
     return gone(port) if not os.path.exists(port) else f"{port} broke off ({error}). Plug the board in again."
 
 
-def why_silent(port: str, line: serial.SerialBase) -> str:
-    """Why nothing at an open port takes orders like MicroPython, from what it says of itself."""
+def why_silent(port: str, line: Any) -> str:
+    """Why nothing at an open port takes orders like MicroPython, from what it says; `line`: pyserial's."""
     said = _listen(line)
     if re.search(rb"invalid header: 0xffffffff|No bootable app", said):
         return (
@@ -84,7 +85,7 @@ def why_silent(port: str, line: serial.SerialBase) -> str:
     )
 
 
-def _listen(line: serial.SerialBase) -> bytes:
+def _listen(line: Any) -> bytes:
     said = b""
     end_s = time.monotonic() + _LISTEN_S
     try:

@@ -131,7 +131,8 @@ class Drive:
         except OSError as error:
             if not self._folder.is_dir():
                 raise BoardError(
-                    f"The drive {self.where} went away while {what}. Plug the board in with the button held, then repeat."
+                    f"The drive {self.where} went away while {what}. Plug the board in with the button held, "
+                    "then repeat."
                 ) from error
             raise BoardError(f"The drive {self.where} failed while {what}: {error.strerror or error}.") from error
 
@@ -198,8 +199,8 @@ def flash_drive(
     version, chip = place.version()
     if not version.split(".")[0].isdigit() or int(version.split(".")[0]) < OLDEST_CIRCUITPYTHON:
         raise BoardError(
-            f"The board has CircuitPython {version}; {OLDEST_CIRCUITPYTHON} or newer is needed: see deploy.md. Nothing was "
-            "changed."
+            f"The board has CircuitPython {version}; {OLDEST_CIRCUITPYTHON} or newer is needed: see deploy.md. Nothing "
+            "was changed."
         )
     if chip.upper() != firmware_files.boards()[board]["chip"].upper():
         raise BoardError(f"The board is an {chip}; {board} is another. Nothing was changed.")
@@ -223,7 +224,9 @@ def _drop(uf2: bytes, target: Path) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         if target.parent.is_dir() and (target.parent / _BOOT_NOTE).is_file():
-            raise BoardError(f"The boot drive {target.parent} failed: {error.strerror}. Press reset twice, repeat.") from error
+            raise BoardError(
+                f"The boot drive {target.parent} failed: {error.strerror}. Press reset twice, repeat."
+            ) from error
         # The board has taken the last block and gone: that is how it ends when all is well.
 
 

@@ -6,10 +6,18 @@ from contextlib import contextmanager
 from typing import Any
 
 import serial
-from esp_pylib.logger import EspLogBase
-from esptool.cmds import attach_flash, detect_chip, detect_flash_size, erase_flash, read_flash, reset_chip, run_stub, write_flash
+from esp_pylib.logger import EspLog, EspLogBase
+from esptool.cmds import (
+    attach_flash,
+    detect_chip,
+    detect_flash_size,
+    erase_flash,
+    read_flash,
+    reset_chip,
+    run_stub,
+    write_flash,
+)
 from esptool.loader import ESPLoader
-from esptool.logger import log
 from esptool.util import FatalError
 
 from host_tools.provisioning.diagnosis import broke, why_closed
@@ -30,7 +38,7 @@ class _Log(EspLogBase):
     def print(self, *args: Any, **kwargs: Any) -> None:
         pass
 
-    warn = err = note = debug = warning = error = print
+    warn = err = note = hint = debug = warning = error = print
 
     def stage(self, finish: bool = False) -> None:
         pass
@@ -49,7 +57,7 @@ _log = _Log()
 
 def quiet() -> None:
     """From now on esptool prints nothing."""
-    log.set_logger(_log)
+    EspLog.instance = _log
 
 
 class EspChip:
@@ -103,7 +111,9 @@ class EspChip:
         size = self._open_flash()
         room = _bytes(size)
         if room and room < len(data):
-            raise BoardError(f"The board has {size} of flash; the image needs {len(data) >> 20}MB. Nothing was changed.")
+            raise BoardError(
+                f"The board has {size} of flash; the image needs {len(data) >> 20}MB. Nothing was changed."
+            )
         with self._doing("erasing its flash"):
             progress("erasing the flash", 0, len(data))
             erase_flash(self._chip)

@@ -1,4 +1,4 @@
-"""From a board to a token without keys: MicroPython if it is asked for, the firmware, the time, a start that is watched.
+"""From a board to a token without keys: MicroPython if asked for, the firmware, the time, a start that is watched.
 
 Running it again finishes what was interrupted (copying.py); a new MicroPython is written as a whole (image.py).
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from host_tools.provisioning import firmware_files, ports
 from host_tools.provisioning.copying import Copy, Progress
-from host_tools.provisioning.firmware_files import ROOT, BuiltFile, Builds
+from host_tools.provisioning.firmware_files import ROOT, Builds, BuiltFile
 from host_tools.provisioning.image import OLDEST_MICROPYTHON, ChipImage, flash_image
 from host_tools.provisioning.token_board import BoardError, Identity, TokenBoard
 from host_tools.provisioning.token_service import TokenService, faults

@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from host_tools.errors import UserError
 from host_tools.provisioning import firmware_files
@@ -22,7 +23,7 @@ OLDEST_MICROPYTHON = (1, 24, 0)
 
 _BLOCK_BYTES = 4096
 # As MicroPython's ESP32 port makes its file system.
-_LITTLEFS = {"block_size": _BLOCK_BYTES, "read_size": 32, "prog_size": 32, "lookahead_size": 32}
+_LITTLEFS: dict[str, Any] = {"block_size": _BLOCK_BYTES, "read_size": 32, "prog_size": 32, "lookahead_size": 32}
 _TOOL = "from mp_image_tool_esp32.main import main; import sys; sys.exit(main())"
 _BANNER = re.compile(rb"MicroPython v(\d+)\.(\d+)(?:\.(\d+))?\S* on \d{4}-\d\d-\d\d")
 
@@ -134,7 +135,9 @@ def flash_image(image: ChipImage, board: str, settings: dict, folder: Path, buil
     came_back = files_in(whole, place["vfs"])
     for file in built:
         if hashlib.sha256(came_back.get(file.device_path, b"")).hexdigest() != file.sha256:
-            raise ImageError(f"{file.device_path} does not come back from the image as it went in. Nothing was written.")
+            raise ImageError(
+                f"{file.device_path} does not come back from the image as it went in. Nothing was written."
+            )
     return FlashImage(whole, len(built), place[settings["log"]["partition"]][0])
 
 

@@ -1,10 +1,9 @@
-"""Sheets of labels for tokens: the six letters of the short code, and the same as a QR code. Nothing else stands on them.
+"""Sheets of labels for tokens: the six letters of the short code, and the same as a QR code, nothing else.
 
 A4, 5 columns of 11 labels, each 38.1 × 21.2 mm, as label sheets are sold. SPEC.md, "Label".
 """
 
 import io
-import xml.sax.saxutils
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -87,10 +86,10 @@ def _svg(sheets: list[list[Placed]]) -> bytes:
         qr_top = (_LABEL_MM[1] - _QR_MM) / 2
         path = "".join(f"M{x},{y}h1v1h-1z" for x, y in qr_modules(code))
         lines.append(
-            f'<g transform="translate({left:.2f} {top:.2f})" aria-label="{xml.sax.saxutils.escape(code)}">'
+            f'<g transform="translate({left:.2f} {top:.2f})" aria-label="{code}">'
             f'<path transform="translate({_MARGIN_MM:g} {qr_top:g}) scale({size:.4f})" d="{path}"/>'
             f'<text x="{_MARGIN_MM + _QR_MM:g}" y="{(_LABEL_MM[1] + _FONT_MM * 0.7) / 2:.2f}" '
-            f'font-family="monospace" font-weight="bold" font-size="{_FONT_MM:g}">{xml.sax.saxutils.escape(code)}</text></g>'
+            f'font-family="monospace" font-weight="bold" font-size="{_FONT_MM:g}">{code}</text></g>'
         )
     return "\n".join([*lines, "</svg>\n"]).encode()
 
@@ -99,7 +98,7 @@ def _pdf(sheets: list[list[Placed]]) -> bytes:
     from reportlab.pdfgen.canvas import Canvas
 
     out = io.BytesIO()
-    pdf = Canvas(out, pagesize=tuple(side * _POINTS_PER_MM for side in _PAGE_MM), invariant=1)
+    pdf = Canvas(out, pagesize=(_PAGE_MM[0] * _POINTS_PER_MM, _PAGE_MM[1] * _POINTS_PER_MM), invariant=1)
     pdf.setTitle("Bluezone tokens")
     for sheet in sheets:
         pdf.scale(_POINTS_PER_MM, _POINTS_PER_MM)

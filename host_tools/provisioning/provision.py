@@ -1,4 +1,4 @@
-"""Makes a token of a flashed board: serial, keys, and its place in the fleet's ledger; and takes all that from it again.
+"""Makes a token of a flashed board: serial, keys, a place in the fleet's ledger; and takes all that from it again.
 
 Whatever is interrupted, running it again ends in one consistent token. The keys are written within the transaction that
 enters the token in the ledger. If this machine dies in between, the token has keys that the ledger does not know; the
@@ -63,7 +63,9 @@ class Provisioning:
         self._actor = actor
         self._unit = unit
 
-    def run(self, port: str, progress: Progress, wipe: bool = False, patience_s: int = 4, watch_s: int = 5) -> Provisioned:
+    def run(
+        self, port: str, progress: Progress, wipe: bool = False, patience_s: int = 4, watch_s: int = 5
+    ) -> Provisioned:
         """Provision the token at a port.
 
         Args:
@@ -93,14 +95,9 @@ class Provisioning:
             keys = self._write_new(service, progress)
             return self._done(port, keys.serial, keys.first_day, "new")
         if not self._is_ours(before):
-            if not wipe:
-                raise BoardError(
-                    f"The token {short_code(before.serial)} has keys of another fleet. Nothing was changed. Name that "
-                    "fleet's key files; or take it over, which loses its log: `bluezone wipe`, then provision it."
-                )
             raise BoardError(
-                f"The token {short_code(before.serial)} has keys of another fleet: these cannot be renewed. Nothing was "
-                "changed. Wipe it with `bluezone wipe`, then provision it: it gets another short code."
+                f"The token {short_code(before.serial)} has keys of another fleet. Nothing was changed. Name its key "
+                "files; or take it over: `bluezone wipe`, which loses its log, then provision it anew."
             )
         if wipe:
             keys = self._renew(service, before, progress)
@@ -109,8 +106,8 @@ class Provisioning:
             entered = _is_entered(connection, before.serial)
         if entered:
             raise BoardError(
-                f"The token {short_code(before.serial)} is provisioned already. Nothing was changed. Repeat with --wipe to "
-                "give it new keys for another wearer, which loses its log."
+                f"The token {short_code(before.serial)} is provisioned already. Nothing was changed. Repeat with "
+                "--wipe to give it new keys for another wearer, which loses its log."
             )
         with _LEDGER, self._office.database.writing() as connection:
             self._enter(connection, before.serial)
@@ -165,7 +162,11 @@ class Provisioning:
 
     def _new_keys(self, serial: bytes) -> TokenKeys:
         return token_keys(
-            self._roots, serial, secrets.token_bytes(KEY_BYTES), now_s() // DAY_S, secrets.token_bytes(escrow.RANDOM_BYTES)
+            self._roots,
+            serial,
+            secrets.token_bytes(KEY_BYTES),
+            now_s() // DAY_S,
+            secrets.token_bytes(escrow.RANDOM_BYTES),
         )
 
     def _is_ours(self, identity: TokenIdentity) -> bool:

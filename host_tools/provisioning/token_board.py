@@ -33,7 +33,7 @@ _KNOCK_S = 0.3
 
 # mpremote prints what it got instead of a prompt. Standard output cannot be redirected for it: boards are served by
 # several threads at once.
-vars(transport_serial)["print"] = lambda *_words, **_how: None
+setattr(transport_serial, "print", lambda *_words, **_how: None)  # noqa: B010  pyright knows no such name there
 
 
 class BoardError(UserError):
@@ -260,4 +260,3 @@ class TokenBoard:
                 shown = transport.read_until(1, b"\0", timeout=1, timeout_overall=2).decode(errors="replace")
                 reason = next((line for line in shown.splitlines()[1:] if line[:1].isalpha()), "no reason given")
                 raise BoardError(f"The board started and failed: {reason}.")
-

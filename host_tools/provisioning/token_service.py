@@ -98,4 +98,6 @@ def now_s() -> int:
 
 
 def _identity(answer: dict) -> TokenIdentity:
-    return TokenIdentity(**{**answer, "serial": bytes.fromhex(answer["serial"]), "escrow": bytes.fromhex(answer["escrow"])})
+    return TokenIdentity(
+        **{**answer, "serial": bytes.fromhex(answer["serial"]), "escrow": bytes.fromhex(answer["escrow"])}
+    )

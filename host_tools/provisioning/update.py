@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 
 from host_tools.provisioning import firmware_files, ports
 from host_tools.provisioning.copying import NEXT, Place, Plan, Progress, folders, need_space, same, verify
+from host_tools.provisioning.firmware_files import Builds, BuiltFile
 from host_tools.provisioning.flash import check_runs, mpy_version
-from host_tools.provisioning.firmware_files import BuiltFile, Builds
 from host_tools.provisioning.token_board import MANIFEST, BoardError, TokenBoard
 
 _UNDER = NEXT + "/"
@@ -75,8 +75,14 @@ class Update:
                 staged.switch()
             self._progress("watching its start", 1, 1)
             board.restart(self._watch_s)
+            board.close()
             if not staged.plan.is_done:
-                self._check_switched(staged.plan)
+                board = TokenBoard(self._port, self._patience_s)
+                if board.manifest() != staged.plan.manifest:
+                    raise BoardError(
+                        "The token started without the new firmware: use `bluezone flash`, which also can."
+                    )
+                board.restart(0)
         except BoardError as error:
             raise BoardError(f"{error} {self._kept}") from error
         except KeyboardInterrupt as error:
@@ -89,15 +95,6 @@ class Update:
             name, self._port, plan.manifest["firmware"], str(plan.old.get("firmware", "")), len(plan.due),
             len(plan.stale), sum(file.size for file in plan.due), round(time.monotonic() - started_s, 1),
         )  # fmt: skip
-
-    def _check_switched(self, plan: Plan) -> None:
-        board = TokenBoard(self._port, self._patience_s)
-        try:
-            if board.manifest() != plan.manifest:
-                raise BoardError("The token started without taking the new firmware: use `bluezone flash`, which also can.")
-            board.restart(0)
-        finally:
-            board.close()
 
 
 class Staged:

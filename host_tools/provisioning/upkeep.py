@@ -89,7 +89,9 @@ def _wrong(found: Verified, plan: Plan) -> list[str]:
         wrong.append(f"It has firmware {found.firmware}, this computer has {found.newest}: run `bluezone update`.")
     elif plan.due:
         named = ", ".join(file.device_path for file in plan.due)
-        wrong.append(f"Damaged on the token: {named}. Run `bluezone flash`; twice for one token: its flash is worn out.")
+        wrong.append(
+            f"Damaged on the token: {named}. Run `bluezone flash`; twice for one token: its flash is worn out."
+        )
     if found.clock_off_s is None:
         wrong.append("Its clock is not set: run `bluezone flash`, which sets it, or sync it at a kiosk.")
     elif abs(found.clock_off_s) > _CLOCK_OFF_S:
