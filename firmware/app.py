@@ -286,6 +286,8 @@ class Token:
         busy = self.session.is_open or self.radio.kiosk >= 0 or self.visit.handle >= 0
         if not busy and self._may_read_phone():
             return 0
+        if self.clock.now() // SLOT_S != self._slot:
+            return 0  # the slot has ended in this very round, perhaps while the token was listening
         wait_ms = min(self._next_window_ms - self.clock.uptime_ms(), self.clock.ms_to(SLOT_S))
         if busy or not self.radio.advertising:
             wait_ms = min(wait_ms, _SOON_MS)

@@ -48,8 +48,9 @@ def renamed(source: str, neighbours: list[str], spare: list[str]) -> str:
     """
     tree = ast.parse(source)
     foreign = _foreign(tree).union(*(set(_WORD.findall(text)) for text in neighbours))
-    own = ({name for node in ast.walk(tree) for name in _names(node)} | _globals(tree)) - foreign - set(spare)
-    used = foreign | own | {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    named = {name for node in ast.walk(tree) for name in _names(node)} | _globals(tree)
+    own = named - foreign - set(spare)  # one that is spelled like a spare one keeps its name, so nobody else gets it
+    used = foreign | named | {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     groups = _grouped(_private_owners(tree, own))
     groups += [[name] for name in sorted(own - {name for group in groups for name in group})]
     free = (name for name in spare if name not in used)

@@ -15,7 +15,7 @@ from host_tools.kiosk.service import Kiosk, WearerResult
 from host_tools.link import bluetooth
 from host_tools.link.adapter import virtual
 from host_tools.matching.national_list import NationalList
-from host_tools.matching.verdict import load_rules
+from host_tools.matching.rules import load_rules
 from host_tools.storage.store import Store
 from tracing import patterns
 from tracing.records import RECORD_BYTES

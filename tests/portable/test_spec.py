@@ -25,7 +25,7 @@ import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from host_tools import cli
-from host_tools.authority import demo_lists
+from host_tools.authority import demo_lists, release_bundle
 from host_tools.authority.release_bundle import Release
 from host_tools.authority.signing import PASSPHRASE_VARIABLE
 from host_tools.kiosk import demo_view, serve
@@ -42,10 +42,11 @@ from host_tools.matching.risk import DayExposure
 from host_tools.matching.rules import load_rules
 from host_tools.matching.second_degree import Together
 from host_tools.matching.verdict import Verdict
+from host_tools.provisioning import key_file
 from host_tools.provisioning.escrow import EscrowKeys, open_escrow, seal
 from host_tools.provisioning.firmware_files import BuiltFile
 from host_tools.provisioning.flash import Flash, Report
-from host_tools.provisioning.token_keys import KioskRoot
+from host_tools.provisioning.token_keys import AuthorityRoot, KioskRoot
 from host_tools.simulation.demo import DemoResult
 from host_tools.simulation.outcome import PairOutcome
 from host_tools.storage.store import Store
@@ -633,6 +634,14 @@ def example_files(tmp_path, monkeypatch):
     monkeypatch.setenv(PASSPHRASE_VARIABLE, "only for the example")
 
 
+@pytest.fixture
+def example_release(example_files):
+    """The authority's root of the document in a file, and the release of a token that has met nobody."""
+    key_file.save(Path("authority.key"), AuthorityRoot(NAMES["AUTHORITY_ROOT"]), "only for the example")
+    release = Release(h("0102030405060708"), 1596873600, 18482, NAMES["ESCROW"].data, [])
+    release_bundle.write(Path("release.json"), release)
+
+
 def test_contact_log(example_files):
     log = trace_log.load("data_trace.txt")
     assert not log.rejected
@@ -692,7 +701,9 @@ def same_but_for_more(shown: Any, actual: Any) -> bool:
 
 
 @pytest.mark.parametrize("console", CONSOLES, ids=lambda block: f"line{block.line}")
-def test_command(console, example_files):
+def test_command(console, example_files, request):
+    if "authority.key" in console.text:
+        request.getfixturevalue("example_release")
     for command in re.split(r"^\$ bluezone ", console.text, flags=re.MULTILINE)[1:]:
         prompt, _, expected = command.partition("\n")
         with contextlib.redirect_stdout(StringIO()) as out, contextlib.redirect_stderr(StringIO()):
@@ -705,7 +716,7 @@ def test_command(console, example_files):
 def test_every_command_has_an_example():
     prompts = re.findall(r"^\$ bluezone (.*)", "".join(block.text for block in CONSOLES), re.MULTILINE)
     prompts += [block.name.removeprefix("bluezone ") for block in BLOCKS if block.name.startswith("bluezone")]
-    shown = {re.match(r"(?:authority )?[\w-]+", prompt) for prompt in prompts}
+    shown = {re.match(r"(?:(?:authority|key) )?[\w-]+", prompt) for prompt in prompts}
     assert {match[0] for match in shown if match} == set(cli_commands(cli.build_app()))
 
 

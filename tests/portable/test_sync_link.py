@@ -109,7 +109,7 @@ class Link(RuleBasedStateMachine):
         self.token_speaks()
         self.kiosk_hears(999)
 
-    @precondition(lambda self: self.trusted and not self.due)
+    @precondition(lambda self: self.trusted and not self.due and not self.to_token and not self.to_kiosk)
     @rule(data=st.data(), kind=st.sampled_from(REQUESTS), both=st.booleans())
     def meddled(self, data, kind, both):
         """A request in an open session, with something done to it on its way, or to what comes behind it."""

@@ -7,6 +7,7 @@ import pytest
 
 from host_tools.simulation import soak, soak_office, soak_token
 from host_tools.simulation.soak_office import DWELL_MS, PACKET_LOSS, Hearing
+from tracing.keys import SLOT_S
 
 
 def test_a_day_of_four_tokens_misses_nothing():
@@ -76,3 +77,21 @@ def test_a_gate_that_is_missed_is_told_by_the_exit_status(monkeypatch, capsys, u
     monkeypatch.setattr(soak, "soak", lambda *_args, **_options: result)
     assert soak.main() == code
     assert capsys.readouterr().out.count("FAIL") == code
+
+
+def test_a_slot_that_ends_while_the_token_listens_ends_on_time():
+    office = soak_office.Office(2, seed=5, start_s=soak.START_S)
+    turned_ms: list[int] = []
+
+    class Noting(soak_token.Radio):
+        def change_identity(self, bluezone_id: bytes) -> None:
+            super().change_identity(bluezone_id)
+            turned_ms.append(office.hub.now_ms % (SLOT_S * 1000))
+
+    for token in office.tokens:
+        token._make_radio = lambda ring, token=token: vars(token).setdefault("radio", Noting(office, token, ring))
+    office.live(days=4)
+    late = [each for each in turned_ms[2:] if each]
+    assert len(turned_ms) >= 2 * 4 * 96
+    assert late  # some windows did lie across a slot's end
+    assert max(late) <= soak_token.SETTINGS.RADIO_SCAN_WINDOW_MS
