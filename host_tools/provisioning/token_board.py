@@ -9,7 +9,7 @@ import contextlib
 import json
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -50,6 +50,35 @@ class Identity(NamedTuple):
     platform: str  # "esp32" on every chip of that family
 
 
+class _Line(SerialTransport):
+    def read_until(
+        self,
+        min_num_bytes: int,
+        ending: bytes,
+        timeout: float | None = 10,
+        data_consumer: Callable[[bytes], None] | None = None,
+        timeout_overall: float | None = None,
+    ) -> bytes:
+        # mpremote's own looks at the clock only while the line is silent: a board that floods it is read for ever.
+        data = b""
+        begin_s = heard_s = time.monotonic()
+        while not data.endswith(ending):
+            new = self.serial.read(1) if self.is_pty or self.serial.in_waiting else b""
+            now_s = time.monotonic()
+            if new:
+                heard_s = now_s
+                data = new if data_consumer else data + new
+                if data_consumer:
+                    data_consumer(new)
+            elif timeout is not None and now_s >= heard_s + timeout:
+                break
+            if timeout_overall is not None and now_s >= begin_s + timeout_overall:
+                break
+            if not new:
+                time.sleep(0.01)
+        return data
+
+
 class TokenBoard:
     """An open connection to a board in raw REPL.
 
@@ -66,7 +95,7 @@ class TokenBoard:
         self.where = f"mpremote connect {port} fs ls"
         self._stopped = False
         try:
-            self._transport = SerialTransport(port, timeout=_SERIAL_TIMEOUT_S)
+            self._transport = _Line(port, timeout=_SERIAL_TIMEOUT_S)
         except TransportError as error:
             raise BoardError(why_closed(port)) from error
         try:
