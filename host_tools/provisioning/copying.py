@@ -112,9 +112,9 @@ class Copy:
         if plan.due or plan.stale:
             need_space(place, plan.due, [*plan.stale, *(file.device_path for file in plan.due)], plan.there)
             start = self._start.device_path
-            self._note_kept(sum(file not in plan.due for file in self._built if file.device_path != start))
             # Whatever happens now, the next run knows which files were ours; and without its start nothing starts.
             place.write_manifest({**plan.manifest, "state": "copying", "files": plan.known})
+            self._note_kept(sum(file not in plan.due for file in self._built if file.device_path != start))
             if start in plan.there:
                 place.remove(start)
             for path in plan.stale:

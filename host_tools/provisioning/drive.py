@@ -1,5 +1,6 @@
 """Boards that show up as drives: an nRF52840's boot loader, which takes a UF2 file, and CircuitPython's CIRCUITPY."""
 
+import errno
 import hashlib
 import json
 import os
@@ -123,12 +124,12 @@ class Drive:
     def _doing(self, what: str) -> Iterator[None]:
         try:
             yield
-        except PermissionError as error:
-            raise BoardError(
-                f"{self.where} cannot be written (while {what}): the token keeps its drive to itself. Hold the button "
-                "while you press reset, then repeat."
-            ) from error
         except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise BoardError(
+                    f"{self.where} cannot be written (while {what}): the token keeps its drive to itself. Hold the "
+                    "button while you press reset, then repeat."
+                ) from error
             if not self._folder.is_dir():
                 raise BoardError(
                     f"The drive {self.where} went away while {what}. Plug the board in with the button held, "
