@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BOARD ?=
 PORT ?=
+IMAGE ?=
 SEED ?= 1
 QUICK ?=
 
@@ -56,8 +57,8 @@ format: setup ## let ruff put the code in its one format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-flash: setup ## copy the firmware to a board: make flash BOARD=esp32_generic PORT=/dev/ttyUSB0
-	@$(BIN)/bluezone flash --board "$(BOARD)" --port "$(PORT)"
+flash: setup ## copy the firmware to all boards that are plugged in, or to some: make flash PORT="/dev/ttyUSB0 /dev/ttyUSB1"
+	@$(BIN)/bluezone flash --board "$(BOARD)" $(foreach port,$(PORT),--port "$(port)") $(if $(IMAGE),--image "$(IMAGE)")
 
 bench: bench-heap bench-throughput ## both benchmarks
 

@@ -11,8 +11,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
+from host_tools.provisioning.board_error import BoardError
 from host_tools.provisioning.firmware_files import BuiltFile
-from host_tools.provisioning.token_board import MANIFEST, BoardError
+from host_tools.provisioning.token_board import MANIFEST
 
 NEXT = "next"  # firmware/switch.py
 _STARTS = ("code.py", "main.py")  # CircuitPython, MicroPython; a board with the first has no use for the second

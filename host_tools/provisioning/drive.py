@@ -14,9 +14,10 @@ from pathlib import Path
 
 from host_tools.errors import UserError
 from host_tools.provisioning import firmware_files
+from host_tools.provisioning.board_error import BoardError
 from host_tools.provisioning.copying import Copy, Progress, firmware_digest
 from host_tools.provisioning.firmware_files import Builds
-from host_tools.provisioning.token_board import MANIFEST, BoardError
+from host_tools.provisioning.token_board import MANIFEST
 
 OLDEST_CIRCUITPYTHON = 10
 

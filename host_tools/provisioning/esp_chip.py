@@ -20,8 +20,8 @@ from esptool.cmds import (
 from esptool.loader import ESPLoader
 from esptool.util import FatalError
 
+from host_tools.provisioning.board_error import BoardError
 from host_tools.provisioning.diagnosis import broke, why_closed
-from host_tools.provisioning.token_board import BoardError
 
 _BAUD = 460_800
 _ROM_BAUD = 115_200

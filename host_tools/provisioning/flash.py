@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from host_tools.provisioning import firmware_files, ports
+from host_tools.provisioning.board_error import BoardError
 from host_tools.provisioning.copying import Copy, Progress
 from host_tools.provisioning.firmware_files import ROOT, Builds, BuiltFile
 from host_tools.provisioning.image import OLDEST_MICROPYTHON, ChipImage, flash_image
-from host_tools.provisioning.token_board import BoardError, Identity, TokenBoard
+from host_tools.provisioning.token_board import Identity, TokenBoard
 from host_tools.provisioning.token_service import TokenService, faults
 
 _REAPPEAR_S = 10

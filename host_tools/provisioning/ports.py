@@ -8,7 +8,8 @@ from serial.tools.list_ports_common import ListPortInfo
 
 from host_tools.errors import UserError
 from host_tools.provisioning import firmware_files
-from host_tools.provisioning.token_board import BoardError, Identity, TokenBoard
+from host_tools.provisioning.board_error import BoardError
+from host_tools.provisioning.token_board import Identity, TokenBoard
 
 # USB vendors of the boards' own USB and of the serial converters on them.
 _VENDORS = {

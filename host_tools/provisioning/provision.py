@@ -17,8 +17,9 @@ from host_tools.errors import UserError
 from host_tools.fleet import audit
 from host_tools.fleet.office import Office
 from host_tools.provisioning import escrow
+from host_tools.provisioning.board_error import BoardError
 from host_tools.provisioning.copying import Progress
-from host_tools.provisioning.token_board import BoardError, TokenBoard
+from host_tools.provisioning.token_board import TokenBoard
 from host_tools.provisioning.token_keys import SERIAL_BYTES, Roots, TokenKeys, token_keys
 from host_tools.provisioning.token_service import TokenIdentity, TokenService, now_s
 from host_tools.storage.database import token_table

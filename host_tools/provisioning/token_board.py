@@ -9,20 +9,18 @@ import contextlib
 import json
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from mpremote import transport_serial
 from mpremote.transport import TransportError, TransportExecError
-from mpremote.transport_serial import SerialTransport
 
-from host_tools.errors import UserError
-from host_tools.provisioning.diagnosis import broke, why_closed, why_silent
+from host_tools.provisioning.board_error import BoardError
+from host_tools.provisioning.diagnosis import broke, why_silent
+from host_tools.provisioning.serial_line import opened
 
 MANIFEST = "version.json"  # which firmware the board has, and whether all of it
 
-_SERIAL_TIMEOUT_S = 1
 _ATTEMPTS = 3
 _PROMPT_TIMEOUT_S = 2
 _RESTART_TIMEOUT_S = 5
@@ -30,14 +28,6 @@ _CHUNK_BYTES = 768  # 1024 characters in base64; repr() would send 2.3 per byte 
 _BLOCK_BYTES = 4096
 _STAT_DIRECTORY = 0x4000
 _KNOCK_S = 0.3
-
-# mpremote prints what it got instead of a prompt. Standard output cannot be redirected for it: boards are served by
-# several threads at once.
-setattr(transport_serial, "print", lambda *_words, **_how: None)  # noqa: B010  pyright knows no such name there
-
-
-class BoardError(UserError):
-    """The board, or the line to it, failed; the message says how and what to do about it."""
 
 
 class Identity(NamedTuple):
@@ -48,35 +38,6 @@ class Identity(NamedTuple):
     mpy: int  # version of compiled files it can load, 0 for none
     machine: str
     platform: str  # "esp32" on every chip of that family
-
-
-class _Line(SerialTransport):
-    def read_until(
-        self,
-        min_num_bytes: int,
-        ending: bytes,
-        timeout: float | None = 10,
-        data_consumer: Callable[[bytes], None] | None = None,
-        timeout_overall: float | None = None,
-    ) -> bytes:
-        # mpremote's own looks at the clock only while the line is silent: a board that floods it is read for ever.
-        data = b""
-        begin_s = heard_s = time.monotonic()
-        while not data.endswith(ending):
-            new = self.serial.read(1) if self.is_pty or self.serial.in_waiting else b""
-            now_s = time.monotonic()
-            if new:
-                heard_s = now_s
-                data = new if data_consumer else data + new
-                if data_consumer:
-                    data_consumer(new)
-            elif timeout is not None and now_s >= heard_s + timeout:
-                break
-            if timeout_overall is not None and now_s >= begin_s + timeout_overall:
-                break
-            if not new:
-                time.sleep(0.01)
-        return data
 
 
 class TokenBoard:
@@ -94,10 +55,7 @@ class TokenBoard:
         self.port = port
         self.where = f"mpremote connect {port} fs ls"
         self._stopped = False
-        try:
-            self._transport = _Line(port, timeout=_SERIAL_TIMEOUT_S)
-        except TransportError as error:
-            raise BoardError(why_closed(port)) from error
+        self._transport = opened(port)
         try:
             self._enter_raw_repl(patience_s)
         except BaseException:

@@ -8,10 +8,11 @@ import time
 from dataclasses import asdict, dataclass
 
 from host_tools.provisioning import firmware_files, ports
+from host_tools.provisioning.board_error import BoardError
 from host_tools.provisioning.copying import NEXT, Place, Plan, Progress, folders, need_space, same, verify
 from host_tools.provisioning.firmware_files import Builds, BuiltFile
 from host_tools.provisioning.flash import check_runs, mpy_version
-from host_tools.provisioning.token_board import MANIFEST, BoardError, TokenBoard
+from host_tools.provisioning.token_board import MANIFEST, TokenBoard
 
 _UNDER = NEXT + "/"
 _LIST = f"{NEXT}/list"

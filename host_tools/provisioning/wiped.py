@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from host_tools.provisioning.token_board import BoardError
+from host_tools.provisioning.board_error import BoardError
 from tracing import records
 from tracing.state import State, StateStore
 from tracing.wire import short_code

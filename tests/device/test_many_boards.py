@@ -12,7 +12,7 @@ from serial.tools.list_ports_common import ListPortInfo
 
 from host_tools import cli
 from host_tools.errors import UserError
-from host_tools.provisioning import commands, flash, ports
+from host_tools.provisioning import commands, firmware_files, flash, ports
 from host_tools.provisioning.bench import serve
 from host_tools.provisioning.firmware_files import Builds
 
@@ -31,7 +31,8 @@ def bluezone(*args: str) -> int:
 def test_twenty_boards_at_once_and_one_of_them_is_unplugged(
     project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(flash, "Flash", functools.partial(flash.Flash, watch_s=0, patience_s=20, root=project))
+    monkeypatch.setattr(flash, "Flash", functools.partial(flash.Flash, watch_s=0, patience_s=20))
+    monkeypatch.setattr(firmware_files, "Builds", functools.partial(Builds, project))
     folders = [tmp_path / f"board{number}" for number in range(BOARDS)]
     with ExitStack() as stack:
         boards = []
