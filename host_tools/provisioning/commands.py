@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from host_tools.provisioning.drive import DriveReport
     from host_tools.provisioning.firmware_files import Builds
     from host_tools.provisioning.flash import Report
-    from host_tools.provisioning.image import ChipImage
+    from host_tools.provisioning.image import ChipImage, FlashImage
 
 _Board = Annotated[str, typer.Option(help="Name of a folder in boards/; by default whichever board it is.")]
 
@@ -139,7 +139,7 @@ def _offline(board: str, image: Path | None, out: Path, builds: "Builds", as_jso
         out.write_bytes(whole.data)
     except OSError as error:
         raise UserError(f"The image {out} cannot be written: {error.strerror}. Name another file.") from error
-    told = {"board": board, "image": str(out), "bytes": len(whole.data), "files": whole.files, "sha256": whole.sha256}
+    told = offline_json(board, out, whole)
     print(
         json.dumps(told)
         if as_json
@@ -147,6 +147,13 @@ def _offline(board: str, image: Path | None, out: Path, builds: "Builds", as_jso
         f"esptool write-flash 0x0 {out}; then `bluezone flash` sets the clock."
     )
     return 0
+
+
+def offline_json(board: str, out: Path, image: "FlashImage") -> dict:
+    """The answer of `flash --offline-image`."""
+    return {
+        "board": board, "image": str(out), "bytes": len(image.data), "files": image.files, "sha256": image.sha256,
+    }  # fmt: skip
 
 
 def _ports(port: list[str] | None) -> list[str]:

@@ -10,12 +10,12 @@ import time
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from host_tools.errors import UserError
 from host_tools.fleet import audit
-from host_tools.fleet.office import Office
 from host_tools.provisioning import escrow
 from host_tools.provisioning.board_error import BoardError
 from host_tools.provisioning.copying import Progress
@@ -26,6 +26,9 @@ from host_tools.storage.database import token_table
 from tracing.keys import DAY_S, KEY_BYTES
 from tracing.segment import next_segment_key
 from tracing.wire import short_code
+
+if TYPE_CHECKING:
+    from host_tools.fleet.office import Office
 
 # Several boards are served at once; the ledger is written by one after the other, so that a kiosk never waits long.
 _LEDGER = Lock()
@@ -48,6 +51,19 @@ class Provisioned:
         return asdict(self)
 
 
+@dataclass
+class Wiped:
+    """A board that was a token."""
+
+    port: str
+    short_code: str  # "" if it had no keys
+    blank: bool  # all of its store reads as ones
+
+    def as_dict(self) -> dict:
+        """For JSON."""
+        return asdict(self)
+
+
 class Provisioning:
     """Provisions the tokens of a fleet.
 
@@ -58,7 +74,7 @@ class Provisioning:
         unit: who gets the tokens, in the fleet's words; may be "".
     """
 
-    def __init__(self, roots: Roots, office: Office, actor: str, unit: str) -> None:
+    def __init__(self, roots: Roots, office: "Office", actor: str, unit: str) -> None:
         self._roots = roots
         self._office = office
         self._actor = actor
@@ -191,15 +207,12 @@ class Provisioning:
 class Wiping:
     """Takes keys and log from a token; it is then a board like a new one, and its short code is of no use any more."""
 
-    def __init__(self, office: Office, actor: str) -> None:
+    def __init__(self, office: "Office", actor: str) -> None:
         self._office = office
         self._actor = actor
 
-    def run(self, port: str, progress: Progress, patience_s: int = 4) -> dict:
+    def run(self, port: str, progress: Progress, patience_s: int = 4) -> Wiped:
         """Wipe the token at a port.
-
-        Returns:
-            `port`, `short_code` ("" if it had none) and `blank`: all of its store reads as ones.
 
         Raises:
             UserError: it is with a wearer, or the board failed.
@@ -217,7 +230,7 @@ class Wiping:
             board.restart(0)
         finally:
             board.close()
-        return {"port": port, "short_code": short_code(before.serial) if before.provisioned else "", "blank": True}
+        return Wiped(port, short_code(before.serial) if before.provisioned else "", blank=True)
 
     def _revoke(self, connection: sa.Connection, serial: bytes) -> None:
         standing = self._office.ledger.standing_in(connection, serial)

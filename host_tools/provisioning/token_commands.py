@@ -106,7 +106,7 @@ def wipe(
         wiping = Wiping(office, actor())
         outcomes = bench.serve(chosen, lambda at, progress: wiping.run(at, progress))
     return print_outcomes(
-        outcomes, as_json, lambda done: f"{done['short_code'] or 'a board without keys'} on {done['port']}: wiped."
+        outcomes, as_json, lambda done: f"{done.short_code or 'a board without keys'} on {done.port}: wiped."
     )
 
 

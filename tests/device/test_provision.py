@@ -13,7 +13,7 @@ from host_tools import cli
 from host_tools.errors import UserError
 from host_tools.fleet.office import Office
 from host_tools.provisioning import commands, escrow, firmware_files, key_file, provision, upkeep
-from host_tools.provisioning.provision import Provisioned, Provisioning, Wiping
+from host_tools.provisioning.provision import Provisioned, Provisioning, Wiped, Wiping
 from host_tools.provisioning.token_keys import AuthorityRoot, KioskRoot, Roots
 from host_tools.provisioning.token_service import TokenService
 from host_tools.provisioning.wiped import BytesStore, state_in
@@ -202,7 +202,7 @@ def test_a_token_that_a_wearer_has_is_neither_renewed_nor_wiped(flashed: Path, o
     assert vars(state_of(flashed)) | {"keeper": None} == vars(before) | {"keeper": None}
 
 
-def wipe(flashed: Path, office: Office) -> dict:
+def wipe(flashed: Path, office: Office) -> Wiped:
     """Wipe the board."""
     with plugged(flashed) as port:
         return Wiping(office, ACTOR).run(port, lambda *_: None, patience_s=5)
@@ -211,10 +211,10 @@ def wipe(flashed: Path, office: Office) -> dict:
 def test_a_wiped_token_holds_nothing_and_is_revoked(flashed: Path, office: Office) -> None:
     run(flashed, office)
     serial = state_of(flashed).serial
-    assert wipe(flashed, office)["short_code"] == short_code(serial)
+    assert wipe(flashed, office).short_code == short_code(serial)
     assert set(chip_fakes.flash_file(flashed).read_bytes()) == {0xFF}
     assert office.ledger.standing(serial).state == "revoked"
-    assert wipe(flashed, office)["short_code"] == ""
+    assert wipe(flashed, office).short_code == ""
     assert run(flashed, office).serial != serial.hex()
 
 
