@@ -91,8 +91,9 @@ soak: setup ## power cut at every byte; 14 virtual days of 20 tokens, a day of 2
 calibration: setup ## fit RSSI to distance anew, from tests/vectors/herald-rssi; writes calibration.toml and its picture
 	@$(BIN)/python -m host_tools.matching.calibrate
 
-pictures: setup ## the light's patterns as pictures, docs/img/light/, from the firmware's table
+pictures: setup ## the drawings in docs/img/: the light's patterns from the firmware's table, wiring from board.toml
 	@$(BIN)/python -m host_tools.pictures
+	@$(BIN)/python -m host_tools.wiring
 
 lock: ## write the lock files anew from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
