@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from mpremote import transport_serial
 from mpremote.transport import TransportError
@@ -31,10 +32,11 @@ class SerialLine(SerialTransport):
     ) -> bytes:
         """What comes until `ending`, or until a timeout (s) of silence or over all; the caller cannot tell which."""
         # mpremote's own looks at the clock only while the line is silent: a board that floods it is read for ever.
+        line: Any = self.serial
         data = b""
         begin_s = heard_s = time.monotonic()
         while not data.endswith(ending):
-            new = self.serial.read(1) if self.is_pty or self.serial.inWaiting() else b""
+            new = line.read(1) if self.is_pty or line.in_waiting else b""
             now_s = time.monotonic()
             if new:
                 heard_s = now_s

@@ -54,3 +54,15 @@ def test_the_guide_shows_every_drawing_and_has_every_sentence(language):
     assert all(f"img/wiring/{name}.svg" in guide for name in DRAWN)
     for command in ("flash", "provision", "verify", "update", "wipe", "logs", "repl", "labels"):
         assert f"bluezone {command}" in guide, command
+
+
+def test_a_token_at_work_loads_nothing_of_the_technicians():
+    for path in (ROOT / "firmware").rglob("*.py"):
+        imported = {
+            name
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module])
+        }
+        assert "service" not in imported, path
+        assert "switch" not in imported or path.name == "boot.py"
