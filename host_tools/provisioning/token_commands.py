@@ -157,6 +157,10 @@ def _roots(kiosk: Path, authority: Path, passphrase_file: Path | None, authority
     from host_tools.provisioning.passphrase import passphrase
     from host_tools.provisioning.token_keys import AuthorityRoot, KioskRoot, Roots
 
-    first = passphrase(passphrase_file)
-    second = first if authority_file is None else passphrase(authority_file)
+    def asked(key: Path, file: Path | None) -> str:
+        typer.echo(f"{key}:", err=True)
+        return passphrase(file)
+
+    first = asked(kiosk, passphrase_file)
+    second = asked(authority, authority_file or passphrase_file)
     return Roots(key_file.load(kiosk, KioskRoot, first), key_file.load(authority, AuthorityRoot, second))
