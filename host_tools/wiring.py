@@ -70,7 +70,7 @@ def drawing(name: str) -> str:
 
 def _battery(name: str, cell: str) -> tuple[str, str, str]:
     if cell == "Li-Po":
-        return "5V, GND", "Li-Po cell 3.7 V, 500 mAh", "through its protection and a switch; never together with USB"
+        return "5V, GND", "Li-Po cell 3.7 V, 500 mAh", "through its protection and a switch; not with USB"
     return "BAT+, BAT−", f"{cell}, 3 V, in a holder", "take it out before USB is plugged in: it must not be charged"
 
 
