@@ -172,7 +172,9 @@ class Service:
 
     def _try_flash(self):
         if self._known:
-            self._states.save(self._state)
+            clock = self._board.clock
+            self._state.last_time_s = clock.now() if clock.is_set else self._state.last_time_s + 1
+            self._states.save(self._state)  # which writes what has changed, and reads it back
             return ""
         buf = bytearray(_PROBE)  # nothing to lose: it has no keys yet
         self._store.erase(0)

@@ -22,6 +22,7 @@ _VENDORS = {
     0x1915: "Nordic",
 }
 _POLL_S = 0.1
+_SETTLE_S = 1
 
 
 def chosen(ports: list[str]) -> list[str]:
@@ -93,11 +94,12 @@ def detect(port: str, patience_s: int = 4) -> str:
 
 
 def wait_for(port: str, seconds: int) -> None:
-    """Wait for a port that a reset takes off USB.
+    """Wait for a port that a reset takes off USB, for a moment and a little after the reset.
 
     Raises:
         BoardError: it does not come back.
     """
+    time.sleep(min(_SETTLE_S, seconds))
     end_s = time.monotonic() + seconds
     while not os.path.exists(port):
         if time.monotonic() > end_s:

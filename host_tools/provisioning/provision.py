@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from host_tools.errors import UserError
 from host_tools.fleet import audit
 from host_tools.provisioning import escrow
-from host_tools.provisioning.board_error import BoardError
+from host_tools.provisioning.board_error import BoardError, BrokenOff
 from host_tools.provisioning.copying import Progress
 from host_tools.provisioning.token_board import TokenBoard
 from host_tools.provisioning.token_keys import SERIAL_BYTES, Roots, TokenKeys, token_keys
@@ -98,6 +98,8 @@ class Provisioning:
             done = self._provision(port, service, service.identity(), progress, wipe)
             progress("watching its start", 1, 1)
             board.restart(watch_s)
+        except BrokenOff as error:
+            raise BoardError(f"{error} Run the same command again: it ends in one token.") from error
         finally:
             board.close()
         done.seconds = round(time.monotonic() - started_s, 1)
@@ -228,6 +230,8 @@ class Wiping:
             if not service.erase(progress, log_only=False):
                 raise BoardError("Some of the token's flash does not erase: it is worn out. Destroy the board.")
             board.restart(0)
+        except BrokenOff as error:
+            raise BoardError(f"{error} Its keys or its log may still be there: run the same command again.") from error
         finally:
             board.close()
         return Wiped(port, short_code(before.serial) if before.provisioned else "", blank=True)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from mpremote.transport import TransportError, TransportExecError
 
-from host_tools.provisioning.board_error import BoardError
+from host_tools.provisioning.board_error import BoardError, BrokenOff
 from host_tools.provisioning.diagnosis import broke, why_silent
 from host_tools.provisioning.serial_line import opened
 
@@ -115,12 +115,12 @@ class TokenBoard:
         except TransportExecError as error:
             last = (error.error_output.strip() or "no reason given").splitlines()[-1]
             if "ENOSPC" in last or last == "OSError: 28":
-                raise BoardError(f"The board's file system is full (while {what}).") from error
-            raise BoardError(f"The board failed while {what}: {last}.") from error
+                raise BrokenOff(f"The board's file system is full (while {what}).") from error
+            raise BrokenOff(f"The board failed while {what}: {last}.") from error
         except OSError as error:
-            raise BoardError(f"The connection broke while {what}: {broke(self.port, error)}") from error
+            raise BrokenOff(f"The connection broke while {what}: {broke(self.port, error)}") from error
         except (TransportError, struct.error) as error:
-            raise BoardError(f"The board stopped answering while {what}.") from error
+            raise BrokenOff(f"The board stopped answering while {what}.") from error
 
     def _value(self, expression: str) -> Any:
         return self._transport.eval(expression)

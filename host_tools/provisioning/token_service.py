@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 
+from host_tools.provisioning.board_error import BoardError, BrokenOff
 from host_tools.provisioning.copying import Progress
 from host_tools.provisioning.token_board import TokenBoard
 from host_tools.provisioning.token_keys import TokenKeys
@@ -39,7 +40,15 @@ class TokenService:
 
     def __init__(self, board: TokenBoard) -> None:
         self._board = board
-        board.ask("starting its service", "0", "import service\nt = service.Service()", _SLOW_S)
+        try:
+            board.ask("starting its service", "0", "import service\nt = service.Service()", _SLOW_S)
+        except BrokenOff as error:
+            if "no module named" in str(error):
+                raise BoardError(
+                    f"The board at {board.port} has no firmware of this project, or an older one: run `bluezone flash` "
+                    "first. Nothing was changed."
+                ) from error
+            raise
 
     def identity(self) -> TokenIdentity:
         """Who it is."""

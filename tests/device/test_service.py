@@ -9,11 +9,12 @@ import chip_fakes
 import pytest
 from pty_board import PtyBoard
 
+from host_tools.errors import UserError
 from host_tools.provisioning import firmware_files
 from host_tools.provisioning.token_board import TokenBoard
 from host_tools.provisioning.token_keys import AuthorityRoot, KioskRoot, Roots, TokenKeys, token_keys
 from host_tools.provisioning.token_service import TokenService
-from host_tools.provisioning.wiped import state_in
+from host_tools.provisioning.wiped import BytesStore, state_in
 from tracing.log import Log
 from tracing.state import State
 
@@ -102,8 +103,6 @@ def test_new_keys_leave_no_old_ones_and_the_log_goes_on_where_no_number_comes_ba
     assert new.daily_key in image
     state = state_in(image)
     assert state is not None
-    from host_tools.provisioning.wiped import BytesStore
-
     log = Log(BytesStore(image), 2, BLOCKS - 2, state)
     log.mount()
     assert log.next_seq >= 5 * log.segment_records
@@ -127,8 +126,10 @@ def test_a_sound_token_passes_its_self_test_and_keeps_its_keys(flashed: Path, pr
         if provisioned:
             service.provision(new, 0, new.log_root, NOW_S)
         before = service.identity()
+        untried = flash(flashed)
         assert service.self_test() == {"flash": "", "battery": "", "light": "", "radio": ""}
         assert service.identity() == before
+        assert (flash(flashed) != untried) == provisioned  # a blank one is blank again
 
 
 def test_a_part_that_fails_is_named_and_the_others_are_tried(flashed: Path) -> None:
@@ -137,3 +138,11 @@ def test_a_part_that_fails_is_named_and_the_others_are_tried(flashed: Path) -> N
     assert found["flash"] == found["battery"] == ""
     assert found["button"] == "not pressed"
     assert found["radio"]
+
+
+def test_a_board_without_our_firmware_is_told_apart(device: Path) -> None:
+    with (
+        pytest.raises(UserError, match=r"has no firmware of this project, or an older one: run `bluezone flash`"),
+        token(device),
+    ):
+        pass
