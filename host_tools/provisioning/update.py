@@ -72,7 +72,9 @@ class Update:
             if not staged.plan.is_done:
                 self._kept = _RUNS_ON
                 staged.copy(self._progress)
-                self._kept = "The new firmware is whole and verified; the token takes it at its next start."
+                self._kept = (
+                    "The new firmware is whole and verified; the token takes it at its next start, if it has not yet."
+                )
                 staged.switch()
             self._progress("watching its start", 1, 1)
             board.restart(self._watch_s)
