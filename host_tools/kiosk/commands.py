@@ -61,9 +61,9 @@ def sync(
 
     judged_by = load_rules(rules).for_board(rssi_offset_db(board) if board else 0.0)
     source = list_source(cases, list_key, list_cache, allow_http=allow_http, allow_unsigned=allow_unsigned)
-    found, status = serve_here(source, database, _root(keys, passphrase_file), seconds, quiet=as_json, rules=judged_by)
+    answer = serve_here(source, database, _root(keys, passphrase_file), seconds, quiet=as_json, rules=judged_by)
     if as_json:
-        print(json.dumps({"list": status.as_dict(), "tokens": found}, ensure_ascii=False))
+        print(json.dumps(answer, ensure_ascii=False))
 
 
 def release(

@@ -1,6 +1,7 @@
 """The database behind the store: its tables, its transactions, and its failures in sentences."""
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
@@ -85,7 +86,7 @@ class StorageError(UserError):
 
 
 class Database:
-    """An open database with the tables above; new ones are made in an empty place.
+    """An open database with the tables above; new ones are made in an empty place. A new file is its owner's alone.
 
     Args:
         place: a file, or an SQLAlchemy URL.
@@ -107,6 +108,7 @@ class Database:
         self._writer = self._engine.execution_options(writes=True)
         sqlite = self._engine.dialect.name == "sqlite"
         if sqlite:
+            _make_private(self._engine.url.database)
             sqlalchemy.event.listen(self._engine, "connect", _prepare_sqlite)
             sqlalchemy.event.listen(self._engine, "begin", _begin_sqlite)
         try:
@@ -182,6 +184,13 @@ class Database:
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
                     raise
+
+
+def _make_private(file: str | None) -> None:
+    # It says who met whom. SQLite gives its journals the mode of the file; what it cannot open it tells itself.
+    if file and file != ":memory:" and not file.startswith("file:"):
+        with contextlib.suppress(OSError):
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
