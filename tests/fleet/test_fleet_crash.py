@@ -125,7 +125,7 @@ def test_killed_at_any_statement_every_alert_goes_out(tmp_path):
         for number in (1, 2):
             token, _ = wearer(office, number, address=f"nv{number}@example.vn")
             store(office, token, meeting(NOON_S, 40))
-    for step in count():
+    for step in count(0, 3):
         path = copied(template, step)
         process, pipe = started(alert, path, step)
         sent = received(pipe)
