@@ -114,8 +114,8 @@ class Token:
         if self._next_window_ms <= self.clock.uptime_ms():
             self._listen()
         self.journal.settle(self.clock.now())
-        if not self.radio.advertising:
-            self._advertise()
+        if not self.radio.advertising and self.clock.now() // SLOT_S == self._slot:
+            self._advertise()  # else the id is over: the next round begins with the new one
         self.radio.wait(self._ms_to_next())
 
     # --- The wearer ------------------------------------------------------------------------------------------

@@ -21,6 +21,14 @@ _WATCHDOG_MS = 600_000  # longer than a whole sync, and than all cures of the ra
 _STEP_MS = 20  # how late an event may be noticed; FreeRTOS sleeps in between
 
 
+def _wake_on(pin, level):
+    # The chip wakes when `pin` is at `level`, one of esp32.WAKEUP_*.
+    if hasattr(esp32, "wake_on_ext0"):
+        esp32.wake_on_ext0(pin, level)
+    else:  # C3, C6: no such unit in the chip
+        esp32.wake_on_gpio((pin,), level)
+
+
 class Entropy:
     """Random bytes from the chip; truly random while the radio is on, which the app switches on first."""
 
@@ -55,11 +63,7 @@ class Power:
 
     def off(self):
         """Deep sleep until the button is pressed: the board then starts anew."""
-        pin = machine.Pin(self._button_pin, machine.Pin.IN, machine.Pin.PULL_UP)
-        if hasattr(esp32, "wake_on_ext0"):
-            esp32.wake_on_ext0(pin, esp32.WAKEUP_ALL_LOW)
-        else:  # C3, C6: no such unit in the chip
-            esp32.wake_on_gpio((pin,), esp32.WAKEUP_ALL_LOW)
+        _wake_on(machine.Pin(self._button_pin, machine.Pin.IN, machine.Pin.PULL_UP), esp32.WAKEUP_ALL_LOW)
         machine.deepsleep()
 
     def battery_mv(self):
@@ -72,12 +76,16 @@ class Indicator:
 
     Args:
         pins: for red, green and blue; boards with one light give it three times.
+
+    Attributes:
+        playing: a pattern goes on; it would freeze with the timer.
     """
 
     def __init__(self, *pins):
         self._pins = [machine.Pin(pin, machine.Pin.OUT, value=0) for pin in pins]
         self._player = Player()
         self._timer = machine.Timer(0)
+        self.playing = False
 
     def show(self, pattern):
         """Show a pattern of tracing.patterns, unless a more important one is on."""
@@ -86,6 +94,7 @@ class Indicator:
 
     def _step(self, _timer):
         colour, left_ms = self._player.now(ticks_ms())
+        self.playing = left_ms > 0
         for i in range(len(self._pins)):
             self._pins[i].value(0)
         for i in range(len(self._pins)):
@@ -100,11 +109,47 @@ class PinButton(ContactButton):
 
     def __init__(self, pin):
         super().__init__()
-        self._pin = machine.Pin(pin, machine.Pin.IN, machine.Pin.PULL_UP)
+        self._number = pin
+        self._arm()
+        self._down = False
+
+    def _arm(self):
+        self._pin = machine.Pin(self._number, machine.Pin.IN, machine.Pin.PULL_UP)
         self._pin.irq(self._changed, machine.Pin.IRQ_FALLING | machine.Pin.IRQ_RISING)
 
     def _changed(self, pin):
-        self.edge(not pin.value())
+        self._down = not pin.value()
+        self.edge(self._down)
+
+    def sleep(self, ms):
+        """Light sleep for up to `ms`, less when the button changes. No interrupt tells of that, so it is told here."""
+        _wake_on(self._pin, esp32.WAKEUP_ANY_HIGH if self._down else esp32.WAKEUP_ALL_LOW)
+        machine.lightsleep(ms)
+        self._arm()  # waking by a pin takes it from the interrupt
+        if (not self._pin.value()) != self._down:
+            self._changed(self._pin)
+
+
+class LightSleep:
+    """The sleep in which BLE does not live: light_sleep.SleepingRadio.
+
+    Args:
+        button: a PinButton; indicator: an Indicator.
+    """
+
+    def __init__(self, button, indicator):
+        self._button = button
+        self._indicator = indicator
+
+    @property
+    def possible(self):
+        """Nothing is being shown to the wearer or asked by them."""
+        return not self._indicator.playing and not self._button.restless
+
+    def sleep(self, ms):
+        """Sleep up to `ms`, less when the button changes, not at all when it just did."""
+        if not self._button.restless:
+            self._button.sleep(ms)
 
 
 class RtcMemory:
@@ -163,7 +208,12 @@ class Esp32Board:
 
     def make_radio(self, ring):
         """The radio, filling `ring`; the button ends its waits."""
-        radio = Radio(ring, self.power.wait)
+        if settings.POWER_SLEEP == "light":
+            from adapters.light_sleep import SleepingRadio  # other boards shall not pay for it
+
+            radio = SleepingRadio(ring, self.power.wait, LightSleep(self.button, self.indicator))
+        else:
+            radio = Radio(ring, self.power.wait)
         self.button.on_edge = radio.wake
         return radio
 

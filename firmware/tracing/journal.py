@@ -13,6 +13,7 @@ from . import patterns, records, wire
 from .const import const
 from .encounters import Encounters
 from .errors import TracingError
+from .keys import DAY_S
 
 _ENCOUNTERS = const(64)
 _NEWCOMERS = const(64)  # sets of four: as many ids as a flood of 200 a second brings in four windows
@@ -158,9 +159,13 @@ class Journal:
         self.settle(now_s, _SILENT_S if self._scratch and self._clock.is_set else 0)
 
     def shift(self, before_s, now_s, correction_s):
-        """The clock was moved from `before_s` to `now_s`; `correction_s`: 0 if that set it for the first time."""
+        """The clock was moved from `before_s` to `now_s`; `correction_s`: 0 if that set it for the first time.
+
+        A jump puts off by a day what expires: whoever moves the clock on, be it in steps, empties no log at once.
+        """
         self.encounters.shift(now_s - before_s)
         if not -_JUMP_S <= correction_s <= _JUMP_S:
+            self._state.expire_from_s = now_s + DAY_S
             jump = b"jump" + pack("<II", now_s, 0)
             self._write((records.KIND_EVENT | records.FLAG_CLOCK_SET, before_s, 0, 0, 0, 0, 0, jump))
 

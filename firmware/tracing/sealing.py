@@ -58,6 +58,11 @@ def equal(a, b):
     return differs == 0
 
 
+# Of all ciphers: one works at a time, and not in an irq.
+_counter = bytearray(_AES_BLOCK)
+_stream = bytearray(_AES_BLOCK)
+
+
 class CounterMode:
     """AES-128 in counter mode. A key must never meet the same nonce twice.
 
@@ -67,16 +72,14 @@ class CounterMode:
 
     def __init__(self, key):
         self._aes = aes(key, 1)
-        self._block = bytearray(_AES_BLOCK)
-        self._stream = bytearray(_AES_BLOCK)
 
     def apply(self, nonce, buf, start, end):
         """Encrypt or decrypt `buf[start:end]` in place; `nonce`: 0 to 2**64 - 1.
 
         The counter block is the nonce in its first 8 bytes and the number of the block in the other 8, big-endian.
         """
-        block = self._block
-        stream = self._stream
+        block = _counter
+        stream = _stream
         for i in range(8):
             block[7 - i] = nonce & 0xFF
             nonce >>= 8

@@ -79,7 +79,7 @@ class StateStore:
         """Fill `state` with what is stored; wipes keys that a loss of power has left, and mends what has been damaged.
 
         Returns:
-            False when nothing is stored: a token that has never been provisioned.
+            False when nothing is stored, or a part has been lost for good: a token that must be provisioned.
 
         Raises:
             StoreError: the flash refused.
@@ -97,7 +97,8 @@ class StateStore:
             return False
         copies = self._read_all(state)
         if not min(copies):
-            self._forget()
+            self._at = bytearray(_PARTS)  # the next save goes over to the other block, whose mark must be the later one
+            self._next = self._units
             state.__init__()  # nothing of the rest is of use without the keys
             state.keeper = self
             return False

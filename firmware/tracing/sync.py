@@ -12,16 +12,7 @@ from struct import calcsize, unpack_from
 
 from .const import const
 from .errors import FormatError
-from .messages import (
-    CHALLENGE_BYTES,
-    REQUESTS,
-    Fragments,
-    kiosk_proof,
-    layout,
-    release_code,
-    session_keys,
-    token_proof,
-)
+from .messages import CHALLENGE_BYTES, REQUESTS, Fragments, kiosk_proof, layout, release_code, session_keys, token_proof
 from .pull import Pull
 from .sealing import Seal, equal
 
@@ -72,6 +63,7 @@ _CLOSING = const(4)
 # that wraps serves as well as one that does not.
 _TICKS = const(0x1FFFFFFF)
 _TIME_MIN_S = const(1577836800)  # 2020-01-01: no token is older
+_TIME_END_S = const(4102444800)  # 2100-01-01: a later one would soon not fit 32 bits
 _CODE_TRIES = const(3)  # for each press of the button
 
 
@@ -126,7 +118,7 @@ class SyncSession:
         self._nonces = b""
         self._challenge = None  # b"" once it has served
         self._error = 0  # to be sent once the message under way is out: ERROR_* << 8 | type of the request
-        self._moved = self.broken = False
+        self._timed = self._moved = self.broken = False
 
     @property
     def is_open(self):
@@ -224,10 +216,11 @@ class SyncSession:
         if kind == _INFO:
             answer = host.info()
         elif kind == _TIME:
-            if self._pull.begun:  # the clock does not jump between the records of one session
+            if self._pull.begun or self._timed:  # the clock does not jump between the records of one session, nor twice
                 return _ERROR_STATE
-            if fields[0] < _TIME_MIN_S or fields[1] > 999:
+            if not _TIME_MIN_S <= fields[0] < _TIME_END_S or fields[1] > 999:
                 return _ERROR_RANGE
+            self._timed = True
             answer = (max(-0x7FFFFFFF, min(0x7FFFFFFF, host.set_time(*fields))),)
         elif kind == _PULL:
             if fields[0] > self._log.next_seq:

@@ -63,9 +63,9 @@ def sync(
     source = list_source(cases, list_key, list_cache, allow_http=allow_http, allow_unsigned=allow_unsigned)
     root = kiosk_root(keys, passphrase_file)
     with opened(database, key_file) as office:
-        found, status = serve_here(source, office, root, seconds, quiet=as_json, rules=judged_by)
+        answer = serve_here(source, office, root, seconds, quiet=as_json, rules=judged_by)
     if as_json:
-        print(json.dumps({"list": status.as_dict(), "tokens": found}, ensure_ascii=False))
+        print(json.dumps(answer, ensure_ascii=False))
 
 
 def release(

@@ -37,9 +37,9 @@ class TerminalScreen:
         self.console = console
         self.labels = labels if labels is not None else {}
         self._bars = Progress(
-            TextColumn("{task.description:<24}"),
+            TextColumn("{task.description:<24}", markup=False),  # a label may have brackets in it
             BarColumn(bar_width=30),
-            TextColumn("{task.fields[state]}"),
+            TextColumn("{task.fields[state]}", markup=False),
             TimeElapsedColumn(),
             console=console,
         )
@@ -79,7 +79,7 @@ class TerminalScreen:
 
     def failed(self, code: str, sentence: str, again: bool) -> None:
         self._bars.update(self._bar(code), state="trying again" if again else "failed")
-        self.console.print(f"{code}: {sentence}")
+        self.console.print(f"{code}: {sentence}", markup=False)
 
 
 class SilentScreen:

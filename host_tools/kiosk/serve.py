@@ -18,6 +18,7 @@ from tracing.wire import short_code
 
 from .screens import TerminalScreen, verdict_lines
 from .service import Kiosk, WearerResult
+from .stored_logs import StoredResult
 
 LIST_EVERY_S = 900.0  # so often the kiosk asks for a newer list
 
@@ -38,6 +39,7 @@ class _Collecting(TerminalScreen):
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self.results: list[WearerResult] = []
+        self.stored: list[StoredResult] = []
 
     def finished(self, code: str, result: WearerResult) -> None:
         super().finished(code, result)
@@ -47,17 +49,37 @@ class _Collecting(TerminalScreen):
         for line in reasons:
             self.console.print(line, highlight=False)
 
+    def away(self, result: StoredResult) -> None:
+        """A wearer whose stored log makes an F1 with the list that is here now."""
+        self.stored.append(result)
+        words, *reasons = verdict_lines(result.verdict, result.list_version)
+        self.console.print(f"{result.token.short_code}, stored log: {words}. Hãy gọi người đeo (call the wearer).")
+        for line in reasons:
+            self.console.print(line, highlight=False)
+
 
 async def keep_fresh(
-    kiosk: Kiosk, source: ListSource, now: Callable[[], float], told: Callable[[ListStatus | str], None]
+    kiosk: Kiosk,
+    source: ListSource,
+    now: Callable[[], float],
+    told: Callable[[ListStatus | str], None],
+    away: Callable[[StoredResult], None],
 ) -> None:
-    """Give the kiosk every newer list, until cancelled. Tokens are served meanwhile; a bad list changes nothing.
+    """Hold stored logs against the list, and give the kiosk every newer one and do so again, until cancelled.
+
+    Tokens are served meanwhile; a bad list changes nothing.
 
     Args:
         now: Unix seconds.
         told: receives how the list stands, or why there is no telling.
+        away: receives each wearer whom a list makes exposed while the token is elsewhere.
     """
     while True:
+        try:
+            for result in await asyncio.to_thread(kiosk.match_stored):
+                away(result)
+        except UserError as error:
+            told(f"{error} Stored logs are compared with the list again in {LIST_EVERY_S / 60:.0f} minutes.")
         await asyncio.sleep(LIST_EVERY_S)
         try:
             cases, status = await asyncio.to_thread(source.load, now())
@@ -70,8 +92,8 @@ async def keep_fresh(
 
 def serve_here(
     source: ListSource, office: Office, root: KioskRoot, seconds: float, quiet: bool, rules: Rules
-) -> tuple[list[dict[str, object]], ListStatus]:
-    """Serve tokens for `seconds` by these rules; returns the results for machines, and how the list stood at the end.
+) -> dict[str, object]:
+    """Serve tokens for `seconds` by these rules; returns what machines are told: the list at the end and the results.
 
     Raises:
         UserError: the list, the database or the adapter cannot be used.
@@ -95,7 +117,7 @@ def serve_here(
         )  # fmt: skip
 
         async def serve() -> None:
-            fresh = asyncio.create_task(keep_fresh(kiosk, source, time.time, told))
+            fresh = asyncio.create_task(keep_fresh(kiosk, source, time.time, told, screen.away))
             try:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(seconds):
@@ -104,4 +126,8 @@ def serve_here(
                 fresh.cancel()
 
         asyncio.run(serve())
-        return [result_json(result) for result in screen.results], heard[0]
+        return {
+            "list": heard[0].as_dict(),
+            "tokens": [result_json(result) for result in screen.results],
+            "stored": [result.as_json() for result in screen.stored],
+        }

@@ -17,6 +17,7 @@ from host_tools.link.errors import SessionError
 from host_tools.link.session import KioskSession, TokenInfo
 from host_tools.link.synchronise import SyncResult, synchronise
 from host_tools.matching.case_finder import CaseFinder
+from host_tools.matching.cases import difference
 from host_tools.matching.explanation import ListVersion
 from host_tools.matching.exposures import match_encounters
 from host_tools.matching.national_list import NationalList
@@ -26,9 +27,12 @@ from host_tools.provisioning.token_keys import KioskRoot
 from host_tools.storage.store import Encounter, Store
 from tracing.kiosk_messages import VERDICT_CLERK, VERDICT_EXPOSED, VERDICT_SAFE
 
+from .stored_logs import StoredResult, newly_exposed
+
 ATTEMPTS = 3  # per press of the button; a link that breaks is taken up again where it broke
 REST_S = 3.0  # a token that has just been served may still be on the air as it was
 CONSENT_S = 60.0  # after so long a press of the button has run out
+AT_ONCE = 16  # whoever fills the air with false tokens fills no more than that of the kiosk
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,10 @@ class Desk(Protocol):
         """What the wearer may be judged by. Raises TurnedAway when the token is not for who holds it."""
         ...
 
+    def stored(self, serial: bytes) -> list[Encounter]:
+        """What the wearer may be told of while the token is elsewhere; nothing when it is not for who holds it."""
+        ...
+
     def told(self, serial: bytes, encounters: list[Encounter], verdict: Verdict, now_s: int) -> None:
         """The wearer has been told the verdict."""
 
@@ -93,6 +101,10 @@ class OpenDesk:
         """Any time will do."""
 
     def encounters(self, serial: bytes, now_s: int) -> list[Encounter]:
+        """All that is stored."""
+        return self._store.encounters(serial)
+
+    def stored(self, serial: bytes) -> list[Encounter]:
         """All that is stored."""
         return self._store.encounters(serial)
 
@@ -148,15 +160,40 @@ class Kiosk:
         self._screen = screen
         self._desk = desk or OpenDesk(store)
         self.use_list(cases, list_version)
+        self._stored_matched: NationalList | None = None  # the list that all stored logs have been held against
         self._serving: dict[str, asyncio.Task] = {}  # by address
-        self._attempts: dict[str, int] = {}
-        self._rest_until_s: dict[str, float] = {}  # loop time before which an address is left alone
+        # By address: attempts that failed, and the loop time before which it is left alone.
+        self._tried: dict[str, tuple[int, float]] = {}
         self._radio = asyncio.Semaphore(1)  # adapters connect to one device at a time
 
     def use_list(self, cases: NationalList, version: ListVersion | None) -> None:
         """Judge by this list from the next wearer on. May take seconds for a long list, so call it in a thread."""
         finder = CaseFinder(cases.cases, self._index)  # the index keeps what it has: only new entries are expanded
         self._list = (cases, finder, version)  # at once: a wearer is never judged by parts of two lists
+
+    def match_stored(self) -> list[StoredResult]:
+        """Hold every stored log against what the list has gained since the last call; at first, against all of it.
+
+        May take a tenth of a second for each token, so call it in a thread.
+
+        Returns:
+            The wearers whom that makes exposed.
+
+        Raises:
+            StorageError: the database failed; the next call looks at the same cases again.
+        """
+        cases, finder, version = self._list
+        before = self._stored_matched
+        if before is cases:
+            return []
+        added = difference(before.cases if before else (), cases.cases).added
+        new_cases = {case.index for case in added}
+        found = []
+        if new_cases:
+            logs = ((token, self._desk.stored(token.serial)) for token in self._store.tokens())
+            found = newly_exposed(logs, cases, finder, self._rules, new_cases, version)
+        self._stored_matched = cases
+        return found
 
     async def run(self) -> None:
         """Serve whoever comes, until cancelled."""
@@ -173,12 +210,13 @@ class Kiosk:
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     def _serve(self, token: FoundToken) -> None:
-        if asyncio.get_running_loop().time() >= self._rest_until_s.get(token.address, 0.0):
+        _, rest_until_s = self._tried.get(token.address, (0, 0.0))
+        if len(self._serving) < AT_ONCE and asyncio.get_running_loop().time() >= rest_until_s:
             self._serving[token.address] = asyncio.create_task(self._attempt(token))
 
     async def _attempt(self, token: FoundToken) -> None:
         address = token.address
-        attempt = self._attempts.get(address, 0) + 1
+        attempt = self._tried.get(address, (0, 0.0))[0] + 1
         rest_s = REST_S
         try:
             await self._one(token)
@@ -189,8 +227,10 @@ class Kiosk:
                 attempt = 0
                 rest_s = CONSENT_S
         finally:
-            self._attempts[address] = attempt
-            self._rest_until_s[address] = asyncio.get_running_loop().time() + rest_s
+            now_s = asyncio.get_running_loop().time()
+            self._tried[address] = (attempt, now_s + rest_s)
+            for old in [old for old, (_, until_s) in self._tried.items() if until_s + CONSENT_S < now_s]:
+                del self._tried[old]
             del self._serving[address]
 
     async def _one(self, token: FoundToken) -> None:

@@ -9,7 +9,13 @@ from bleak.backends.device import BLEDevice
 from bleak.exc import BleakError
 
 from host_tools.errors import UserError
-from tracing.wire import SYNC_CONTROL_UUID, SYNC_DATA_UUID, SYNC_SERVICE_UUID
+from tracing.wire import (
+    SHORT_CODE_BYTES,
+    SHORT_CODE_LETTERS,
+    SYNC_CONTROL_UUID,
+    SYNC_DATA_UUID,
+    SYNC_SERVICE_UUID,
+)
 
 from .adapter import Adapter
 from .errors import LinkLost
@@ -26,7 +32,8 @@ class FoundToken:
     """A token in sync mode.
 
     Attributes:
-        short_code: the six letters on its label; empty when the scan response has not been received yet.
+        short_code: the six letters on its label; empty when the scan response has not been received yet, or names
+            something else.
     """
 
     device: BLEDevice
@@ -49,7 +56,7 @@ async def tokens_in_sync_mode(adapter: Adapter) -> AsyncIterator["asyncio.Queue[
     found: asyncio.Queue[FoundToken] = asyncio.Queue()
 
     def detected(device: BLEDevice, advertisement) -> None:
-        found.put_nowait(FoundToken(device, advertisement.local_name or "", advertisement.rssi))
+        found.put_nowait(FoundToken(device, _short_code(advertisement.local_name or ""), advertisement.rssi))
 
     scanner = adapter.scanner(detected, [SYNC_SERVICE_UUID])
     try:
@@ -63,6 +70,11 @@ async def tokens_in_sync_mode(adapter: Adapter) -> AsyncIterator["asyncio.Queue[
     finally:
         with contextlib.suppress(BleakError, OSError):
             await scanner.stop()
+
+
+def _short_code(name: str) -> str:
+    # Anybody can advertise any name, and this one is going to be on the clerk's screen.
+    return name if len(name) == SHORT_CODE_BYTES and set(name) <= set(SHORT_CODE_LETTERS) else ""
 
 
 class BleakTransport:

@@ -17,6 +17,8 @@ from .handshake import authenticate
 from .log_opener import LogOpener
 
 BATCH_RECORDS = 2048  # one transaction and one receipt: few enough to lose, many enough to hide the round trips
+# A token wears out long before: what a false one says beyond it would have the kiosk hash its way there.
+_SEGMENTS_MOST = 1 << 18
 _ALL_SEALED = 16  # so many records that do not open, and none that does, are no accident of the flash
 
 Record = tuple[int, bytes]  # sequence number, the record's 28 bytes, opened
@@ -71,6 +73,7 @@ class KioskSession:
         self._root = root
         self._code = code
         self._log: LogOpener | None = None
+        self._limit_seq = 0  # no sequence number is so high
         self.next_seq = 0
 
     @property
@@ -99,10 +102,12 @@ class KioskSession:
             boot,
             *rest,
         )
-        if info.oldest_seq > info.next_seq or not info.segment_records or short_code(serial) != self._code:
+        limit_seq = info.segment_records * _SEGMENTS_MOST
+        if not info.oldest_seq <= info.next_seq < limit_seq or short_code(serial) != self._code:
             raise self._channel.broken("it says of itself what cannot be")
         if self._log is None:
             self._log = LogOpener(self._root.log_root(serial), info.segment_records)
+            self._limit_seq = limit_seq
         return info
 
     async def set_time(self, unix_s: float) -> int:
@@ -173,6 +178,7 @@ class KioskSession:
     # --- Pull ----------------------------------------------------------------------------------------------------
 
     async def _pull(self, batch: list[Record], limit: int, on_progress: Callable[[int], None] | None) -> None:
+        assert self._log is not None
         channel = self._channel
         arrived = 0
         with channel.exchange():
@@ -187,6 +193,9 @@ class KioskSession:
                     after_seq, sent, _ = channel.answer(wire.PULL, data)
                     if after_seq != self.next_seq or sent != arrived:
                         raise channel.broken("records are missing")
+                    # Not before a whole batch is there: a worn block at its beginning must not hold up all others.
+                    if self._log.damaged >= _ALL_SEALED and not self._log.opened:
+                        raise LogSealed
                     return
                 if arrived > limit:
                     raise channel.broken("more records than asked for")
@@ -202,11 +211,9 @@ class KioskSession:
             opened = self._log.open(seq, record)
             if opened is not None:
                 batch.append((seq, opened))
-        if self._log.damaged >= _ALL_SEALED and not self._log.opened:
-            raise LogSealed
         return len(sealed)
 
     def _advance(self, first_seq: int, after_seq: int) -> None:
-        if first_seq != self.next_seq or after_seq <= first_seq:
+        if first_seq != self.next_seq or not first_seq < after_seq < self._limit_seq:
             raise self._channel.broken(f"record {first_seq} where {self.next_seq} was due")
         self.next_seq = after_seq

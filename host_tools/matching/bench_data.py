@@ -17,6 +17,7 @@ DAYS = 14
 HIT_EVERY = 200  # one encounter of so many is with a case
 
 _BATCH = 1 << 20
+_OFF_S = 1800
 
 
 def cases_file(folder: Path, cases: int) -> Path:
@@ -39,7 +40,8 @@ def entries_of(cases: Path) -> Array:
 
 
 def encounters_file(folder: Path, cases: int, encounters: int) -> Path:
-    """Encounters at any time of the 14 days, for up to 15 minutes."""
+    """Encounters at any time of the 14 days, for up to 15 minutes. Of those with a case every second one is up to half
+    an hour off, so that engines which see times otherwise find otherwise."""
     path = folder / f"encounters-{cases}-{encounters}.parquet"
     if not path.exists():
         random = np.random.default_rng(encounters)
@@ -53,6 +55,8 @@ def encounters_file(folder: Path, cases: int, encounters: int) -> Path:
                 met = slice(0, size, HIT_EVERY)
                 with_cases = entries[random.integers(0, cases, len(start_s[met]))]
                 ids[met] = expansion.ids_at(expansion.engine(), with_cases, start_s[met] // SLOT_S)
+                off = slice(0, size, 2 * HIT_EVERY)
+                start_s[off] += random.integers(-_OFF_S, _OFF_S, len(start_s[off]))
                 small = [random.integers(1, 60, size).astype(np.int16) for _ in range(2)]
                 dbm = [-random.integers(40, 90, size).astype(np.int16) for _ in range(2)]
                 serials = random.integers(0, 2000, size).astype(">u8").view("u1").reshape(-1, 8)

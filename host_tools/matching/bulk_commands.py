@@ -2,16 +2,23 @@
 
 import contextlib
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from host_tools.errors import UserError
 from host_tools.matching.exposures import TOLERANCE_S
+from host_tools.matching.list_options import AllowHttp, AllowUnsigned, Cases, Kind, ListCache, ListKey
+
+if TYPE_CHECKING:
+    from host_tools.matching.list_source import ListStatus
+    from host_tools.matching.national_list import NationalList
 
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
-Cases = Annotated[Path, typer.Option(help="The national list (JSON).")]
+Scheduler = Annotated[str | None, typer.Option(help="A Dask scheduler, tcp://…; without it, workers on this machine.")]
 Tolerance = Annotated[int, typer.Option(min=0, max=86400, help="How far a token's clock may be off, in seconds.")]
 
 
@@ -43,15 +50,22 @@ def match_stored(
     index: Annotated[Path, typer.Option(help="The folder of the slot index.")] = Path("index"),
     out: Annotated[Path, typer.Option(help="The exposures, as a parquet file.")] = Path("exposures.parquet"),
     tolerance: Tolerance = TOLERANCE_S,
+    list_key: ListKey = None,
+    list_cache: ListCache = None,
+    kind: Kind = "F0",
+    allow_http: AllowHttp = False,
+    allow_unsigned: AllowUnsigned = False,
     as_json: Json = False,
 ) -> None:
     """Match every stored encounter with the national list; what both had in common before is not matched again."""
-    from host_tools.matching import encounter_files, national_list, organisation, slot_index
+    from host_tools.matching import encounter_files, organisation, slot_index
 
-    listed = national_list.load(cases)
+    listed, status = _listed(cases, list_key, list_cache, kind, allow_http, allow_unsigned)
     outcome = organisation.match_stored(archive, slot_index.updated(index, listed.cases), tolerance)
-    encounter_files.write_table(out, outcome.exposures)
+    with _writing(out):
+        encounter_files.write_table(out, outcome.exposures)
     answer = {
+        "list": status.as_dict(),
         "encounters": outcome.encounters,
         "cases": len(listed.cases),
         "exposures": len(outcome.exposures),
@@ -64,6 +78,7 @@ def match_stored(
     if as_json:
         print(json.dumps(answer))
     else:
+        print(status.problem or f"{status.words()}.")
         print(
             f"{answer['exposures']} exposures of {answer['tokens']} tokens in {outcome.encounters} encounters are in "
             f"{out}; {answer['cases']} cases of the list ({len(listed.rejected)} parts of it not used)."
@@ -71,28 +86,59 @@ def match_stored(
 
 
 def match_nation(
-    cases: Annotated[Path, typer.Option(help="The national list (JSON), or its cases as parquet.")],
+    cases: Annotated[str, typer.Option(help="The national list as for `match`, or its cases as parquet.")],
     encounters: Annotated[Path, typer.Option(help="A parquet file of encounters, or a folder of them.")],
     out: Annotated[Path, typer.Option(help="The folder for the exposures.")] = Path("exposures"),
-    scheduler: Annotated[str | None, typer.Option(help="A Dask scheduler, tcp://…; without it, this machine.")] = None,
+    scheduler: Scheduler = None,
     tolerance: Tolerance = TOLERANCE_S,
+    list_key: ListKey = None,
+    list_cache: ListCache = None,
+    kind: Kind = "F0",
+    allow_http: AllowHttp = False,
+    allow_unsigned: AllowUnsigned = False,
     as_json: Json = False,
 ) -> None:
     """Match on a cluster, day by day and chunk by chunk, from parquet to parquet."""
-    from host_tools.matching import nation, national_list
+    from host_tools.matching import nation
 
-    if cases.suffix != ".parquet":
-        listed = national_list.load(cases)
-        out.mkdir(parents=True, exist_ok=True)
-        cases = out / "cases" / "cases.parquet"
-        cases.parent.mkdir(exist_ok=True)
-        nation.write_cases(cases, listed.cases)
-    with _bar(as_json) as progress:
-        answer = nation.match_nation(cases, encounters, out, scheduler, tolerance, progress=progress)
-    if as_json:
-        print(json.dumps({**answer, "out": str(out)}))
+    status = None
+    if cases.endswith(".parquet"):
+        place = Path(cases)
+        if list_key:
+            raise UserError("Cases in parquet have no signature. Nothing was matched; name the signed list itself.")
     else:
-        print(f"{answer['exposures']} exposures, by {answer['tasks']} tasks, are in {out}.")
+        listed, status = _listed(cases, list_key, list_cache, kind, allow_http, allow_unsigned)
+        place = out / "cases" / "cases.parquet"
+        with _writing(out):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            nation.write_cases(place, listed.cases)
+    with _writing(out), _bar(as_json) as progress:
+        answer = nation.match_nation(place, encounters, out, scheduler, tolerance, progress=progress)
+    if as_json:
+        print(json.dumps({"list": status.as_dict() if status else None, **answer, "out": str(out)}))
+        return
+    if status:
+        print(status.problem or f"{status.words()}.")
+    print(f"{answer['exposures']} exposures, by {answer['tasks']} tasks, are in {out}.")
+
+
+def _listed(
+    cases: str, key: Path | None, cache: Path | None, kind: str, allow_http: bool, allow_unsigned: bool
+) -> "tuple[NationalList, ListStatus]":
+    from host_tools.matching.list_options import list_source
+
+    return list_source(cases, key, cache, kind, allow_http, allow_unsigned).load(time.time())
+
+
+@contextlib.contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"The exposures cannot be written to {out}: {error}. What had been matched before is kept; make room or "
+            "name another place with --out."
+        ) from None
 
 
 @contextlib.contextmanager

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from host_tools.errors import UserError
-from host_tools.matching import evidence_commands
+from host_tools.matching import bulk_commands, evidence_commands
+from host_tools.matching.bulk_commands import Scheduler
 from host_tools.matching.list_options import AllowHttp, AllowUnsigned, Cases, Kind, ListCache, ListKey
 
 if TYPE_CHECKING:
@@ -28,8 +29,10 @@ def register(app: typer.Typer) -> None:
 
 
 def match(
-    log: Annotated[Path, typer.Option(help="A contact log in Bluezone's export format (data_trace.txt).")],
     cases: Cases,
+    log: Annotated[
+        Path | None, typer.Option(help="A contact log in Bluezone's export format (data_trace.txt).")
+    ] = None,
     peer_view: Annotated[
         bool, typer.Option("--peer-view", help="Exchange the log's two ids: the view of the phones it met.")
     ] = False,
@@ -41,9 +44,18 @@ def match(
     rules: Annotated[
         str | None, typer.Option(help="The rules: viet-nam, dp-3t, cwa, or a file like rules.toml.")
     ] = None,
+    encounters: Annotated[
+        Path | None, typer.Option(help="In place of a log: stored encounters, by a cluster, as `match-nation` does it.")
+    ] = None,
+    scheduler: Scheduler = None,
+    out: Annotated[Path, typer.Option(help="With --encounters: the folder for the exposures.")] = Path("exposures"),
     as_json: AsJson = False,
 ) -> None:
-    """Look for cases of the national list in a phone's contact log, and explain the verdict."""
+    """Look for cases of the national list in a phone's contact log, and explain the verdict.
+
+    With --encounters, and for a cluster with --scheduler, it is `match-nation`. `match-stored` does an organisation's
+    archive on one machine.
+    """
     import time
 
     from host_tools.matching import trace_log
@@ -54,6 +66,17 @@ def match(
     from host_tools.matching.rules import load_rules
     from host_tools.matching.verdict import infectious_periods, judge
 
+    if encounters is not None and not (log or peer_view or rules):
+        bulk_commands.match_nation(
+            cases, encounters, out, scheduler, list_key=list_key, list_cache=list_cache, kind=kind,
+            allow_http=allow_http, allow_unsigned=allow_unsigned, as_json=as_json,
+        )  # fmt: skip
+        return
+    if log is None or encounters or scheduler:
+        raise UserError(
+            "Name a phone's log with --log, or stored encounters with --encounters and, for a cluster, --scheduler. "
+            "Nothing was matched: --log, --peer-view and --rules go with the first, --scheduler with the second."
+        )
     judged_by = load_rules(rules)
     listed, status = list_source(cases, list_key, list_cache, kind, allow_http, allow_unsigned).load(time.time())
     version = ListVersion.of(status)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from host_tools.errors import UserError
+from tracing.keys import DAY_S
 
 if TYPE_CHECKING:
     from host_tools.matching.second_degree import Together
@@ -40,13 +41,20 @@ def confirm(
     owner: Annotated[str, typer.Option(help="Short code of the case's own token.")] = "",
     cases: Annotated[Path | None, typer.Option(help="The national list (JSON), for two tokens.")] = None,
     case: Annotated[int, typer.Option(help="Place of the owner's entry in the list's data, from 0.")] = 0,
+    released: Annotated[
+        Path | None,
+        typer.Option(help="With --token: infof.json of a release of that token. Its ids are then known, not guessed."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look whether the other log confirms a contact, of two phones' logs or of two tokens in a database."""
-    if log and other_log:
+    """Look whether the other log confirms a contact, of two phones' logs or of two tokens in a database.
+
+    Two tokens' logs do not say which ids were the wearer's, so one replay in three is missed. With --released none is.
+    """
+    if log and other_log and not released:
         found = _confirm_phones(log, other_log)
     elif database and token and owner and cases:
-        found = _confirm_tokens(database, token, owner, cases, case)
+        found = _confirm_tokens(database, token, owner, cases, case, released)
     else:
         raise UserError(
             "Two logs are needed: --log and --other-log, or --database with --token, --owner and --cases. Nothing was "
@@ -120,8 +128,10 @@ def _confirm_phones(log: Path, other_log: Path) -> "list[Finding]":
     return check([each for each in mine if each.bluezone_id in owners_ids], mine, others, own_ids=own_ids)
 
 
-def _confirm_tokens(database: Path, token: str, owner: str, cases: Path, case: int) -> "list[Finding]":
-    from host_tools.matching import national_list
+def _confirm_tokens(
+    database: Path, token: str, owner: str, cases: Path, case: int, released: Path | None
+) -> "list[Finding]":
+    from host_tools.matching import national_list, released_key
     from host_tools.matching.case_index import CaseIndex
     from host_tools.matching.exposures import days_of_encounters, match_encounters
     from host_tools.matching.two_sided import check
@@ -136,9 +146,14 @@ def _confirm_tokens(database: Path, token: str, owner: str, cases: Path, case: i
         raise UserError(f"The national list {cases} has no usable entry {case}. Nothing was compared; check --case.")
     index = CaseIndex(listed, days_of_encounters(log), {encounter.bluezone_id for encounter in log})
     matched = {exposure.bluezone_id for exposure in match_encounters(log, index)}
+    heard = [each for each in log if each.bluezone_id in matched]
     oldest_s = min((encounter.start_s for encounter in other), default=0)
-    reach_s = (oldest_s, owners.last_sync_s or 0)
-    return check([each for each in log if each.bluezone_id in matched], log, other, reach_s)
+    own_ids = None
+    if released:
+        key = released_key.load(released)
+        own_ids = key.ids_on(days_of_encounters(heard))
+        oldest_s = max(oldest_s, key.day * DAY_S)  # what the token sent before is not known
+    return check(heard, log, other, (oldest_s, owners.last_sync_s or 0), own_ids)
 
 
 def _encounters(sightings: "Iterable[Sighting]") -> "list[Encounter]":

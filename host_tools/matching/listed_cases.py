@@ -81,7 +81,7 @@ class ListedCases:
             first_s = encounters.start_s - tolerance_s
             last_s = encounters.start_s + encounters.duration_s + tolerance_s
             logged = [bytes(bluezone_id) for bluezone_id in encounters.bluezone_ids]
-            days = range(int(first_s.min() - 1) // DAY_S, int(last_s.max()) // DAY_S + 1)
+            days = range((int(first_s.min()) - 1) // DAY_S, int(last_s.max()) // DAY_S + 1)
             index = CaseIndex(self._odd, days, set(logged))
             for row, bluezone_id in enumerate(logged):
                 for slot in index.slots(bluezone_id):

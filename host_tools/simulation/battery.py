@@ -13,11 +13,12 @@ from rich.table import Table
 
 from host_tools.provisioning.firmware_files import boards
 
-from .energy import MONTH_DAYS, Energy, account, schedule_maker
+from .energy import MONTH_DAYS, Energy, Sleep, account, schedule_maker
 from .radio_log import tokens
 
 DEVICES = 20
 LOG_S = 7200
+LIGHT_RADIO = {"adv_interval_us": 1_000_000, "scan_window_ms": 1050}  # what board.toml says goes with light sleep
 TARGET_DAYS = {
     "nrf52840_circuitpython": 10 * MONTH_DAYS,
     "nrf52840_zephyr": 10 * MONTH_DAYS,
@@ -32,15 +33,23 @@ def rows(name: str, board: Mapping) -> list[tuple[list[str], bool]]:
     random = np.random.default_rng(1)
     low_mv = board.get("battery", {}).get("low_mv", 0)
     normal = tokens(schedule_maker(board), DEVICES, LOG_S, random).work
+    stretched = tokens(schedule_maker(board, low_mv - 1), DEVICES, LOG_S, random).work
+    cases = [
+        ("the chip's own sleep", normal, Sleep.CHIP),
+        ("… low battery: stretched", stretched, Sleep.CHIP),
+        ("interpreter as distributed", normal, Sleep.STOCK),
+    ]
+    if energy.restart_nc:
+        light = {**board, "radio": {**board["radio"], **LIGHT_RADIO}}
+        cases.append(("… light sleep, this schedule", normal, Sleep.LIGHT))
+        cases.append(
+            ("… and an event a second", tokens(schedule_maker(light), DEVICES, LOG_S, random).work, Sleep.LIGHT)
+        )
     found = []
-    for what, work, stock in (
-        ("the chip's own sleep", normal, False),
-        ("… low battery: stretched", tokens(schedule_maker(board, low_mv - 1), DEVICES, LOG_S, random).work, False),
-        ("interpreter as distributed", normal, True),
-    ):
-        currents = account(work, energy, stock)
+    for what, work, sleep in cases:
+        currents = account(work, energy, sleep)
         days = currents.days(energy)
-        target_days = TARGET_DAYS.get(name, 0.0) if work is normal and not stock else 0.0
+        target_days = TARGET_DAYS.get(name, 0.0) if work is normal and sleep is Sleep.CHIP else 0.0
         months = f"{days / MONTH_DAYS:.1f} months" if days >= 60 else ""
         found.append(
             (

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 
 from tracing.schedule import Schedule
 
@@ -22,6 +23,8 @@ class Energy:
     battery: str
     capacity_mah: int
     usable_percent: int
+    restart_nc: int = 0  # switching the radio off and on between two advertising events; 0: not done on this board
+    light_sleep_na: int = 0  # … and sleep in between
 
     @classmethod
     def of(cls, board: Mapping) -> "Energy":
@@ -53,18 +56,24 @@ class Account:
         return energy.capacity_mah * energy.usable_percent / 100 * 1000 / self.total_ua / 24
 
 
-def account(work: Work, energy: Energy, stock: bool = False) -> Account:
-    """The mean currents of a device whose radio did that.
+class Sleep(Enum):
+    """What a board does between advertising events and windows."""
 
-    Args:
-        stock: count the sleep of the interpreter as it is distributed, not the chip's own.
-    """
+    CHIP = "the chip's own sleep, in a build that lets it"
+    STOCK = "as the interpreter sleeps that is distributed"
+    LIGHT = "light sleep, the radio started for each advertising event"
+
+
+def account(work: Work, energy: Energy, sleep: Sleep = Sleep.CHIP) -> Account:
+    """The mean currents of a device whose radio did that."""
     device_s = work.device_us / 1e6
+    event_nc = energy.adv_event_nc + (energy.restart_nc if sleep is Sleep.LIGHT else 0)
+    sleep_na = {Sleep.CHIP: energy.sleep_na, Sleep.STOCK: energy.stock_sleep_na, Sleep.LIGHT: energy.light_sleep_na}
     return Account(
-        work.adv_events * energy.adv_event_nc / 1000 / device_s,
+        work.adv_events * event_nc / 1000 / device_s,
         energy.rx_ua * work.listened_us / work.device_us,
         work.scans * energy.window_start_nc / 1000 / device_s,
-        (energy.stock_sleep_na if stock else energy.sleep_na) / 1000,
+        sleep_na[sleep] / 1000,
     )
 
 

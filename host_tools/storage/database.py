@@ -1,6 +1,7 @@
 """The database behind the store: its tables, its transactions, and its failures in sentences."""
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
@@ -98,7 +99,7 @@ class StorageError(UserError):
 
 
 class Database:
-    """An open database with the tables above; new ones are made in an empty place.
+    """An open database with the tables above; new ones are made in an empty place. A new file is its owner's alone.
 
     Args:
         place: a file, or an SQLAlchemy URL.
@@ -121,6 +122,7 @@ class Database:
         self._writer = self._engine.execution_options(writes=True)
         self.sqlite_file = url.database if self.is_sqlite else None
         if self.is_sqlite:
+            _make_private(self.sqlite_file)
             sqlalchemy.event.listen(self._engine, "connect", _prepare_sqlite)
             sqlalchemy.event.listen(self._engine, "begin", _begin_sqlite)
         else:
@@ -207,6 +209,13 @@ def _advice(cause: BaseException | None) -> str:
         return _AWAY  # the server did not even answer
     known = (_ADVICE[part] for part in (name, state, state[:3], state[:2]) if part in _ADVICE)
     return next(known, _GENERAL_ADVICE)
+
+
+def _make_private(file: str | None) -> None:
+    # It says who met whom. SQLite gives its journals the mode of the file; what it cannot open it tells itself.
+    if file and file != ":memory:" and not file.startswith("file:"):
+        with contextlib.suppress(OSError):
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

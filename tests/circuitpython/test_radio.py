@@ -10,8 +10,8 @@ import pytest
 from bleio_stand_in import BluetoothError, Chip
 from bumble.core import UUID, BaseBumbleError
 from bumble.device import Device, Peer
+from circuit_room import Room
 from circuit_token import ROOT, importing, module
-from conftest import Room
 from fiber import Fiber
 
 from host_tools.simulation.board import make_device

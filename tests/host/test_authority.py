@@ -22,6 +22,7 @@ from host_tools.kiosk import serve
 from host_tools.matching import durable
 from host_tools.matching.list_source import ListSource
 from host_tools.matching.list_statement import load_public_key
+from host_tools.storage.database import StorageError
 
 PHRASE = "a phrase of some length"
 
@@ -207,12 +208,18 @@ class ExampleKiosk:
         assert len(version.digest) == 64
         self.lists.append(numbers_of(cases.cases))
 
+    def match_stored(self) -> list[Any]:
+        if len(self.lists) == 1:
+            raise StorageError("The database cannot be used.")
+        return [f"after {len(self.lists)} lists"]
+
 
 def test_the_kiosk_takes_every_newer_list_and_outlives_every_fault(tmp_path, monkeypatch):
     """Each round of waiting is one step of the story."""
     place = tmp_path / "list.json"
     kiosk: Any = ExampleKiosk()
     told: list = []
+    away: list = []
     source = ListSource(str(place), tmp_path / "cache", public_key=PUBLIC)
     steps = iter(
         [
@@ -232,10 +239,12 @@ def test_the_kiosk_takes_every_newer_list_and_outlives_every_fault(tmp_path, mon
 
     monkeypatch.setattr(serve.asyncio, "sleep", wait)
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(serve.keep_fresh(kiosk, source, lambda: DAY, told.append))
+        asyncio.run(serve.keep_fresh(kiosk, source, lambda: DAY, told.append, away.append))
     assert kiosk.lists == [[1], [1], [1, 2]]
-    assert told[0].endswith("The list of before stays in use.")
-    assert [status.problem is None for status in told[1:]] == [True, False, True]
+    assert told.pop(0).endswith("The list of before stays in use.")
+    assert told.pop(1).startswith("The database cannot be used. Stored logs are compared")
+    assert [status.problem is None for status in told] == [True, False, True]
+    assert away == ["after 0 lists", "after 0 lists", "after 2 lists", "after 3 lists"]
 
 
 def test_match_tells_of_a_server_that_is_gone(tmp_path):

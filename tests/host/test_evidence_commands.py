@@ -1,6 +1,7 @@
 """`bluezone confirm` and `bluezone f2`, on files and a database as a kiosk leaves them."""
 
 import json
+import shutil
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from random import Random
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from host_tools import cli
+from host_tools.matching.released_key import ReleasedKey
 from host_tools.simulation.desk_logs import Relay, live
 from host_tools.simulation.evidence_bench import START_S
 from host_tools.simulation.scenario import Person, Place
@@ -19,7 +21,7 @@ from tracing.wire import short_code
 
 SERIALS = {name: bytes([n]) * 8 for n, name in enumerate(("An", "Bình", "Chi", "Dũng"), 1)}
 CODES = {name: short_code(serial) for name, serial in SERIALS.items()}
-KEY = bytes(range(32))
+KEYS = {name: bytes([n]) * 32 for n, name in enumerate(SERIALS, 1)}
 HOUR_S = 3600
 
 
@@ -35,6 +37,12 @@ def answer(*args: object) -> dict:
     return json.loads(out)
 
 
+def write_key(path, key: bytes, unix_s: int) -> None:
+    day_s = unix_s // keys.DAY_S * keys.DAY_S
+    info = {"base_id": key.hex(), "time": day_s, "daily_key": key.hex().upper(), "time_start": day_s}
+    path.write_text(json.dumps(info))
+
+
 def record(encounter, idents: dict[bytes, bytes]) -> bytes:
     buf = bytearray(RECORD_BYTES)
     e = encounter
@@ -48,15 +56,18 @@ def record(encounter, idents: dict[bytes, bytes]) -> bytes:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A database and a list: An and Bình side by side for an hour, Chi elsewhere with Bình's id replayed beside her,
-    Dũng alone. Bình is the case, entry 1 of the list."""
+    Dũng alone. Bình is the case, entry 1 of the list. The tokens have real ids; infof.json by name are their keys."""
     made = tmp_path_factory.mktemp("organisation")
     people = [
         Person(name, "token", ((0.0, Place(x_m, 0.0, room)),))
         for name, x_m, room in (("An", 0, "a"), ("Bình", 1, "a"), ("Chi", 500, "c"), ("Dũng", 900, "d"))
     ]
     logs = live(people, START_S + 300, HOUR_S, Random(1), [Relay("Bình", "Chi", 300.0, 3300.0, -60.0)])
-    ids = list(keys.day_ids(KEY))
-    idents = {ident: ids[slot % keys.SLOTS_PER_DAY] for slot, ident in logs["Bình"].ids.items()}
+    idents = {}
+    for name, log in logs.items():
+        ids = list(keys.day_ids(KEYS[name]))
+        idents |= {ident: ids[slot % keys.SLOTS_PER_DAY] for slot, ident in log.ids.items()}
+        write_key(made / f"{name}.json", KEYS[name], START_S)
     with Store(made / "kiosk.sqlite") as store:
         for name, serial in SERIALS.items():
             records = [(n, record(each, idents)) for n, each in enumerate(logs[name].encounters)]
@@ -65,13 +76,13 @@ def folder(tmp_path_factory):
             store.note_sync(serial, told, START_S + 2 * HOUR_S)
     day_s = START_S // keys.DAY_S * keys.DAY_S
     times = {"time_start": day_s, "time_end": day_s + keys.DAY_S}
-    entries = [{"daily_key": "AB" * 32, **times}, {"daily_key": KEY.hex(), **times}]
+    entries = [{"daily_key": "AB" * 32, **times}, {"daily_key": KEYS["Bình"].hex(), **times}]
     (made / "list.json").write_text(json.dumps({"data": entries}))
     return made
 
 
 def confirm(folder, token, *more):
-    tokens = ("--token", CODES[token], "--owner", CODES["Bình"])
+    tokens = ("--token", CODES.get(token, token), "--owner", CODES["Bình"])
     return ("confirm", "--database", folder / "kiosk.sqlite", *tokens, "--cases", folder / "list.json", *more)
 
 
@@ -87,6 +98,58 @@ def test_a_replayed_id_stands_out(folder):
     status, out, _ = run(*confirm(folder, "Chi", "--case", 1))
     assert status == 0
     assert "ONE-SIDED: the other log lacks it; a relay or replay is suspected" in out
+
+
+def test_a_released_key_makes_it_certain(folder):
+    (met,) = answer(*confirm(folder, "An", "--case", 1, "--released", folder / "An.json"))["contacts"]
+    assert (met["judged"], met["certain"]) == ("confirmed", True)
+    (played,) = answer(*confirm(folder, "Chi", "--case", 1, "--released", folder / "Chi.json"))["contacts"]
+    assert (played["judged"], played["certain"]) == ("one_sided", True)
+
+
+def test_who_sits_beside_the_owner_vouches_for_a_replay_until_a_key_is_released(folder, tmp_path):
+    """Em's log is An's, as if everything that An heard had been played to her: An, beside Bình, answers for it."""
+    here = shutil.copytree(folder, tmp_path / "here")
+    em, ids = bytes([9]) * 8, set(keys.day_ids(KEYS["Bình"]))
+    with Store(here / "kiosk.sqlite") as store:
+        heard = [each for each in store.encounters(SERIALS["An"]) if each.bluezone_id in ids]
+        store.store_records(em, [(n, record(each, {})) for n, each in enumerate(heard)], START_S)
+    write_key(here / "Em.json", bytes([9]) * 32, START_S)
+    (guessed,) = answer(*confirm(here, short_code(em), "--case", 1))["contacts"]
+    assert (guessed["judged"], guessed["certain"]) == ("confirmed", False)
+    (known,) = answer(*confirm(here, short_code(em), "--case", 1, "--released", here / "Em.json"))["contacts"]
+    assert (known["judged"], known["certain"]) == ("one_sided", True)
+
+
+def test_a_key_says_nothing_of_days_before_it(folder, tmp_path):
+    earlier, later = tmp_path / "earlier.json", tmp_path / "later.json"
+    write_key(later, keys.next_daily_key(KEYS["An"]), START_S + keys.DAY_S)
+    (row,) = answer(*confirm(folder, "An", "--case", 1, "--released", later))["contacts"]
+    assert row["judged"] == "unjudged"
+    write_key(earlier, b"k" * 32, START_S - 3 * keys.DAY_S)
+    (row,) = answer(*confirm(folder, "An", "--case", 1, "--released", earlier))["contacts"]
+    assert row["judged"] == "one_sided"  # the key of another token
+
+
+def test_ids_of_a_released_key():
+    key = ReleasedKey(KEYS["An"], 100)
+    third = keys.daily_key_after(KEYS["An"], 2)
+    assert key.ids_on([102, 99, 100, 102]) == {*keys.day_ids(KEYS["An"]), *keys.day_ids(third)}
+    assert key.ids_on([]) == set()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"[]", b"{}", b"\xff", b"[" * 60000, b'{"daily_key": "AB", "time_start": 0}',
+        b'{"daily_key": 7, "time_start": 0}', b'{"daily_key": "%s", "time_start": true}' % (b"AB" * 32),
+        b'{"daily_key": "%s", "time_start": -1}' % (b"AB" * 32), b'{"daily_key": "%s"}' % (b"AB" * 32),
+    ],
+)  # fmt: skip
+def test_what_is_no_released_key(folder, tmp_path, content):
+    (tmp_path / "infof.json").write_bytes(content)
+    status, _, err = run(*confirm(folder, "An", "--case", 1, "--released", tmp_path / "infof.json"))
+    assert (status, "holds no released key" in err) == (2, True)
 
 
 def test_who_heard_nothing_of_the_owner_has_nothing_to_confirm(folder):
@@ -129,6 +192,7 @@ def test_two_phones_confirm_each_other_by_their_own_ids(tmp_path):
         (["confirm"], "Two logs are needed"),
         (["confirm", "--log", "a.txt"], "Two logs are needed"),
         (["confirm", "--log", "a.txt", "--other-log", "b.txt"], "There is no contact log"),
+        (["confirm", "--log", "a.txt", "--other-log", "b.txt", "--released", "c.json"], "Two logs are needed"),
         (["f2", "--database", "no.sqlite", "--token", "A", "--since", "2020-08-10"], "There is no database"),
         (["f2", "--database", "DB", "--token", "ZZZZZZ", "--since", "2020-08-10"], "no token in the database has"),
         (["f2", "--database", "DB", "--token", "ZZZZZZ", "--since", "soon"], "since"),

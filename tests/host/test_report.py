@@ -169,7 +169,7 @@ def test_history_last_sync_and_battery(page):
 def test_the_truth_stands_beside_the_verdict(page):
     words = page.words("truth")
     assert "An 95 F1 10/08: gần 88 + xa 38 phút near 88 + far 38 min ⚠ F1 · close contact ✓ đúng yes" in words
-    assert "Bình ● F0 0 An toàn – ✓ An toàn · safe ✓ đúng yes" in words
+    assert "Bình ● F0 0 F0 – ✓ An toàn · safe ✓ đúng yes" in words
     assert "Hà 29 F1 – ? Chưa đọc · not read ✗ sai no" in words
     assert MISSED in words
 

@@ -57,3 +57,12 @@ def test_what_a_finished_bar_says():
     bars = shown(job)
     assert "12 records, F1" in bars["EXKAVQ"]
     assert "0 records (2 damaged), safe" in bars["3J2824"]
+
+
+def test_no_text_is_taken_for_markup():
+    def job(screen):
+        screen.labels["222222"] = "An [/b] 1"
+        screen.found("222222")
+        screen.failed("222222", "It cannot be opened: [Errno 5] [/x]", False)
+
+    assert "An [/b] 1" in shown(job)["222222"]

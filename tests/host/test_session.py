@@ -390,6 +390,13 @@ def test_a_single_damaged_record_is_counted_and_passed():
     assert (result.damaged, result.new_records, token.watermark) == (1, 0, 1)
 
 
+def test_a_block_that_is_damaged_as_a_whole_does_not_hold_up_the_others():
+    token, storage = FakeToken(FakeLog([*[DAMAGED] * 60, *(record(seq) for seq in range(60, 90))])), FakeStorage()
+    result, _ = run(sync_once(token, storage))
+    assert (result.damaged, result.new_records, token.watermark) == (60, 30, 90)
+    assert storage.records == token.log.readable()
+
+
 # --- Nonsense --------------------------------------------------------------------------------------------------
 
 RECORD_0 = wire.records_message(0, [sealed(0)])
@@ -404,6 +411,7 @@ RECORD_0 = wire.records_message(0, [sealed(0)])
         [RECORD_0[:-1]],
         [wire.message(wire.GAP, 1, 2)],
         [wire.message(wire.GAP, 0, 0)],
+        [wire.message(wire.GAP, 0, 0xFFFFFFFF)],  # further than any token gets: a billion keys of segments
         [wire.message(wire.PULL | wire.ANSWER, 1, 0, 0)],
         [wire.message(wire.PULL | wire.ANSWER, 0, 1, 0)],
         [wire.message(wire.ACK | wire.ANSWER, 1)],
@@ -434,6 +442,7 @@ def test_a_burst_of_lost_fragments_as_long_as_the_counter():
         {7: 41},  # the log ends before it begins
         {0: b"\x02" + SERIAL[1:]},  # not the token that was found
         {15: 0},  # no records in a segment
+        {8: 0xFFFFFFFF, 15: 1},  # more segments than a flash has erasures
     ],
 )
 def test_info_that_cannot_be(change):
@@ -443,16 +452,24 @@ def test_info_that_cannot_be(change):
                 data = wire.message(data[0], *(change.get(i, value) for i, value in enumerate(INFO)))
             super()._say(data)
 
-    with pytest.raises(SessionBroken):
-        run(opened(Liar()))
+    async def main():
+        session = kiosk_session(Liar())
+        await session.hello()
+        with pytest.raises(SessionBroken):
+            await session.info()
+        assert not session.usable
+
+    run(main())
 
 
 def test_a_receipt_that_was_not_kept():
     async def main():
-        await (await opened(Scripted(wire.message(wire.ACK | wire.ANSWER, 4)))).acknowledge(5)
+        session = await opened(Scripted(wire.message(wire.ACK | wire.ANSWER, 4)))
+        with pytest.raises(SessionBroken):
+            await session.acknowledge(5)
+        assert not session.usable
 
-    with pytest.raises(SessionBroken):
-        run(main())
+    run(main())
 
 
 def test_a_token_that_says_nothing():

@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +106,23 @@ def test_the_same_exposures_as_from_hashlib(tmp_path_factory, monkeypatch, searc
     log = data.draw(logs(listed))
     folder = tmp_path_factory.mktemp("index")
     assert found_with(folder, listed, log, tolerance_s) == match_encounters(log, CaseIndex(listed), tolerance_s)
+
+
+def test_without_numba_the_index_is_built_and_searched_all_the_same(tmp_path):
+    """In a process of its own, in which numba cannot be imported at all."""
+    program = """if True:
+        import sys
+        sys.modules["numba"] = sys.modules["llvmlite"] = None
+        from pathlib import Path
+        from test_slot_index import cases, expansion, found_with, met, slot_search, DAY
+        assert [engine.name for engine in expansion.engines()] == ["hashlib"]
+        assert slot_search.search() is slot_search.find_plainly
+        found = found_with(Path("index"), cases(3), [met(1, DAY + 4000), met(2, DAY + 80_000), met(7, DAY)])
+        print([(each.case, each.first_s - DAY) for each in found])
+    """
+    there = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    done = subprocess.run([sys.executable, "-c", program], env=there, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.stderr, done.stdout) == ("", "[(1, 4000), (2, 80000)]\n")
 
 
 @DIFFERENT

@@ -1,5 +1,6 @@
 """The kiosk's database holds what tokens said, exactly, and fails in sentences."""
 
+import os
 import sqlite3
 from types import SimpleNamespace
 
@@ -174,6 +175,22 @@ def test_a_record_of_no_token_is_refused_by_the_database_itself(path):
     with pytest.raises(StorageError, match="FOREIGN KEY"), opened.writing() as connection:
         connection.execute(database.sync_table.insert().values(serial="00" * 8, finished_s=1, battery_mv=1, next_seq=1))
     opened.close()
+
+
+@pytest.mark.parametrize("place", ["{}", "sqlite:///{}"])
+def test_who_met_whom_is_for_the_owner_of_the_file(path, place):
+    umask = os.umask(0o002)
+    try:
+        with Store(place.format(path)) as store:
+            store.store_records(SERIAL, [(0, record())], NOON_S)
+            files = list(path.parent.iterdir())
+            assert len(files) == 3  # with its journals
+            assert [file.stat().st_mode & 0o777 for file in files] == [0o600] * 3
+        path.chmod(0o660)  # whoever shares it on purpose
+        Store(path).close()
+        assert path.stat().st_mode & 0o777 == 0o660
+    finally:
+        os.umask(umask)
 
 
 # --- Databases that cannot be used ---------------------------------------------------------------------------------

@@ -11,10 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from host_tools import cli
 from host_tools.errors import UserError
-from host_tools.matching import encounter_files, organisation, slot_index
+from host_tools.matching import encounter_files, nation, organisation, slot_index
 from host_tools.matching.case_index import CaseIndex, case_slots
 from host_tools.matching.exposures import match_encounters
 from host_tools.matching.national_list import Case
@@ -152,6 +154,39 @@ def test_a_new_case_is_matched_with_its_own_segment_only(archive, monkeypatch):
     assert as_rows(again.exposures) == one_by_one([case(1)])
 
 
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(-(2**63), 2**63 - 1) | st.sampled_from([DAY, -(2**63), 2**63 - 1, 0, -1]),
+            st.integers(-(2**31), 2**31 - 1) | st.sampled_from([0, -1]),
+        ),
+        max_size=6,
+    ),
+    st.sampled_from([0, 120, 86400]),
+)
+def test_times_of_every_size_cost_nobody_else_anything(tmp_path_factory, times, tolerance_s):
+    """Parquet from elsewhere may hold any number; the two encounters that are true are found beside it, and once."""
+    folder = tmp_path_factory.mktemp("odd")
+    odd = [
+        (SERIALS[1], n, b"odd" * 4, start_s, lasts_s, 1, 1, -50, -50, False)
+        for n, (start_s, lasts_s) in enumerate(times)
+    ]
+    met = [next(keys.day_ids(each.daily_key, each.max)) for each in (CASES[0], CASES[2])]  # with 96 and 100 ids a day
+    true = [(SERIALS[0], 100 + n, ident, DAY + 60, 30, 1, 1, -50, -50, False) for n, ident in enumerate(met)]
+    rows = [*odd, *true]
+    columns = zip(zip(*rows, strict=True), encounter_files.ENCOUNTERS, strict=True)
+    table = pa.table([pa.array(values, field.type) for values, field in columns], encounter_files.ENCOUNTERS)
+    encounter_files.write_table(folder / "source.parquet", table)
+    encounter_files.ingest(folder / "source.parquet", folder / "archive")
+    index = slot_index.updated(folder / "index", CASES)
+    found = organisation.match_stored(folder / "archive", index, tolerance_s).exposures
+    assert found["seq"].to_pylist() == [100, 101]
+    nation.write_cases(folder / "cases.parquet", CASES)
+    todo = nation.tasks(folder / "cases.parquet", folder / "archive", folder, tolerance_s)
+    assert sum(map(nation.run, todo)) == 2
+
+
 def test_another_tolerance_is_another_match(archive):
     index = slot_index.updated(archive.parent / "index", CASES)
     assert len(organisation.match_stored(archive, index, 0).exposures) < len(matched(archive).exposures)
@@ -238,6 +273,7 @@ def test_the_commands(tmp_path, monkeypatch):
     answer = run("match-stored", "--cases", "list.json")
     expected = one_by_one(CASES)
     assert as_rows(pq.read_table("exposures.parquet")) == expected
+    assert answer.pop("list")["kind"] == "F0"
     assert answer == {
         "encounters": 360, "cases": 4, "exposures": len(expected), "tokens": 3, "matched": 1, "kept": 0,
         "rejected": answer["rejected"], "out": "exposures.parquet",

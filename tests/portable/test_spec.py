@@ -33,6 +33,7 @@ from host_tools.fleet.office import Office
 from host_tools.kiosk import demo_view, serve
 from host_tools.kiosk import release as kiosk_release
 from host_tools.kiosk.service import WearerResult
+from host_tools.kiosk.stored_logs import StoredResult
 from host_tools.link.session import TokenInfo
 from host_tools.link.synchronise import SyncResult
 from host_tools.matching import evidence_commands, nation, national_list, slot_index, trace_log
@@ -51,7 +52,7 @@ from host_tools.provisioning.flash import Flash, Report
 from host_tools.provisioning.token_keys import AuthorityRoot, KioskRoot
 from host_tools.simulation.demo import DemoResult
 from host_tools.simulation.outcome import PairOutcome
-from host_tools.storage.store import Store
+from host_tools.storage.store import Store, Token
 from tracing import keys, kiosk_log, kiosk_messages, messages, phone_wire, records, sealing, segment, wire
 from tracing.log import Log
 from tracing.messages import Fragments
@@ -804,7 +805,11 @@ def wearer_result() -> WearerResult:
 
 def test_answer_of_sync(example_files):
     shown = json.loads(block("bluezone sync --json"))
-    assert shown["tokens"] == [serve.result_json(wearer_result())]
+    read = wearer_result()
+    assert shown["tokens"] == [serve.result_json(read)]
+    token = Token(read.info.serial, "3J2824", None, None, None, read.finished_s)
+    stored = StoredResult(token, read.verdict, read.list_version).as_json()
+    assert stored | {"new_records": 2, "battery_mv": 2987} == shown["tokens"][0]
     source = ListSource("national_list.json", Path("kept"), public_key=load_public_key("authority.pub.pem"))
     assert shown["list"] == source.load(1596952800)[1].as_dict()
 
@@ -842,9 +847,15 @@ def test_answers_of_matching_in_bulk(kiosk_with_one_encounter, monkeypatch):
     assert re.fullmatch(re.escape(shown["file"]).replace("…", "[0-9a-f]{16}"), ingested["file"])
     assert {**ingested, "file": shown["file"]} == shown
     cases = ("--cases", "national_list.json")
-    assert answer_of("match-stored", *cases) == json.loads(block("bluezone match-stored --json"))
+    stored = answer_of("match-stored", *cases)
+    assert same_but_for_more(json.loads(block("bluezone match-stored --json")), stored)
     nations = answer_of("match-nation", *cases, "--encounters", "encounters")
-    assert nations == json.loads(block("bluezone match-nation --json"))
+    assert same_but_for_more(json.loads(block("bluezone match-nation --json")), nations)
+    also = answer_of("match", *cases, "--encounters", "encounters")
+    digest = "8ccf3c37dda8a44aa649d5336b57ff8b4d0bb344a74d75c98131bb110c1e3d60"
+    for answer in (stored, nations, also):
+        assert answer.pop("list")["digest"] == digest
+    assert also == nations
 
 
 def test_a_slot_index_laid_out_as_the_document_says(example_files):

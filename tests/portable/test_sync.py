@@ -226,7 +226,20 @@ def test_time_comes_before_the_pull():
     assert bench.ask(wire.TIME, NOW_S + 6, 0) == [(wire.TIME | wire.ANSWER, (6,))]
 
 
-@pytest.mark.parametrize(("unix_s", "ms"), [(0, 0), (1_577_836_799, 0), (NOW_S, 1000), (NOW_S, 65535)])
+def test_time_is_set_once_in_a_session():
+    bench = Bench().opened()
+    assert bench.ask(wire.TIME, 0, 0) == refusal(wire.TIME, wire.ERROR_RANGE)
+    assert bench.ask(wire.TIME, NOW_S, 0)[0][0] == wire.TIME | wire.ANSWER
+    assert bench.ask(wire.TIME, NOW_S + 5, 0) == refusal(wire.TIME, wire.ERROR_STATE)
+    assert bench.token.done == [("time", NOW_S, 0)]
+
+
+@pytest.mark.parametrize(
+    ("unix_s", "ms"),
+    [
+        (0, 0), (1_577_836_799, 0), (4_102_444_800, 0), (0xFFFFFFFF, 0), (NOW_S, 1000), (NOW_S, 65535),
+    ],
+)  # fmt: skip
 def test_times_that_cannot_be(unix_s, ms):
     bench = Bench().opened()
     assert bench.ask(wire.TIME, unix_s, ms) == refusal(wire.TIME, wire.ERROR_RANGE)
@@ -236,7 +249,7 @@ def test_times_that_cannot_be(unix_s, ms):
 def test_correction_is_clamped():
     bench = Bench().opened()
     bench.token.set_time = lambda unix_s, ms: 2**31
-    assert bench.ask(wire.TIME, 2**32 - 1, 0) == [(wire.TIME | wire.ANSWER, (2**31 - 1,))]
+    assert bench.ask(wire.TIME, NOW_S, 0) == [(wire.TIME | wire.ANSWER, (2**31 - 1,))]
 
 
 @pytest.mark.parametrize("code", [wire.VERDICT_SAFE, wire.VERDICT_EXPOSED, wire.VERDICT_CLERK])

@@ -185,7 +185,7 @@ class Link(RuleBasedStateMachine):
         queue = data.draw(st.sampled_from([queue for queue in (self.to_token, self.to_kiosk) if queue]))
         at = data.draw(st.integers(0, len(queue) - 1))
         piece = bytearray(queue[at])
-        if deed == "drop":
+        if deed == "drop" or not piece:  # it may have been cut before
             del queue[at]
             return
         if deed == "repeat":

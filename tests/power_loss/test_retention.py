@@ -1,5 +1,7 @@
 """Old records are erased even if nobody syncs; a wrong clock erases nothing for a day."""
 
+from types import SimpleNamespace
+
 import pytest
 from emulated_flash import EmulatedFlash, Operation, tears
 from hypothesis import settings
@@ -9,7 +11,9 @@ from log_bench import BEGAN_S, DAY_S, FIRST_BLOCK, Keys, contents, make_flash, m
 
 from host_tools.provisioning.firmware_files import boards
 from tracing import records
+from tracing.journal import Journal
 from tracing.log import Log
+from tracing.sightings import SightingRing
 
 BLOCKS = 12
 DAYS = 2
@@ -160,6 +164,23 @@ def test_a_clock_that_is_wrong_for_good_is_believed_after_a_day() -> None:
     for _ in range(DAYS * 24):
         token.hour(0)
     assert token.held() == set()
+
+
+class BootedKeys(Keys):
+    boot = 1
+
+
+@pytest.mark.parametrize("step_s", [6 * HOUR_S, 23 * HOUR_S])
+def test_a_clock_that_is_moved_on_in_steps_erases_nothing_for_a_day_either(step_s: int) -> None:
+    token = Wearer(make_flash(BLOCKS), BootedKeys())
+    for _ in range(30):
+        token.hour(1)
+    journal = Journal(SightingRing(1), token.log, SimpleNamespace(is_set=True), token.keys)
+    before = set(contents(token.log))
+    for now_s in range(token.now_s, token.now_s + 2 * DAYS * DAY_S, step_s):
+        journal.shift(now_s - step_s, now_s, step_s)
+        journal.expire(now_s, DAYS)
+    assert before < set(contents(token.log))
 
 
 def test_a_small_correction_is_no_jump() -> None:

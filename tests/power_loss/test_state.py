@@ -257,6 +257,23 @@ def test_a_flip_now_and_then_never_adds_up(bits: list[int], count: int) -> None:
         assert found.sync_key == b"sync" * 8
 
 
+@pytest.mark.parametrize("lost", ["daily key", "log key", "rest"])
+@pytest.mark.parametrize("count", range(1, 16))
+def test_a_part_that_is_lost_for_good_is_lost_once(lost: str, count: int) -> None:
+    """What is saved in place of it stays, though the block with the damage may have the higher generation."""
+    flash = saved(count)
+    secret = getattr(state(count - 1), {"daily key": "daily_key", "log key": "log_key", "rest": "serial"}[lost])
+    while (at := bytes(flash.image).find(secret)) >= 0:
+        flash.image[at] ^= 0x80
+    store, found = loaded(flash)
+    assert found is None
+    for number in range(40, 44):
+        store.save(state(number))
+        store, found = loaded(flash)
+        assert is_state(found, number)
+        check_thief(flash, number)
+
+
 @settings(max_examples=300, deadline=None)
 @given(noise=st.binary(min_size=2 * BLOCK_BYTES, max_size=2 * BLOCK_BYTES), saves=st.integers(1, 9))
 def test_whatever_was_in_the_flash_before(noise: bytes, saves: int) -> None:

@@ -1,7 +1,7 @@
 """A thief with the flash image, and without the roots: what can be read, at any moment of the token's life."""
 
 from emulated_flash import Operation
-from log_bench import log_key
+from log_bench import fields, log_key
 from token_bench import (
     BLOCK_BYTES,
     CODE_KEY,
@@ -16,6 +16,7 @@ from token_bench import (
     cuts,
     make_flash,
     readable,
+    records_in,
     workload,
 )
 
@@ -60,6 +61,22 @@ def test_after_a_loss_of_power_the_last_segment_too_until_the_next_start() -> No
 def is_near_a_switch(operation: Operation) -> bool:
     """Between a segment's last record and the first one of the next."""
     return 0 < operation.noted < RECORDS and operation.noted % PER_BLOCK == 0
+
+
+def test_two_images_give_no_more_than_one() -> None:
+    """No number seals two records under one key, which would give both away: what lies in its place stays as it is."""
+    compared = 0
+    for _, image in cuts(workload(), 101):
+        before = {seq: raw for seq, raw in records_in(image) if min(raw) < 0xFF}
+        flash = make_flash(image=image)
+        token = Token(flash)
+        for number in range(RECORDS, RECORDS + PER_BLOCK + 2):
+            token.log.append(*fields(number))
+        after = dict(records_in(flash.image))
+        for seq in before.keys() & after.keys():
+            assert after[seq] == before[seq]
+            compared += 1
+    assert compared > 1000
 
 
 def test_of_the_daily_keys_only_todays() -> None:

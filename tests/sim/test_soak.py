@@ -87,6 +87,11 @@ def test_a_slot_that_ends_while_the_token_listens_ends_on_time():
         def change_identity(self, bluezone_id: bytes) -> None:
             super().change_identity(bluezone_id)
             turned_ms.append(office.hub.now_ms % (SLOT_S * 1000))
+            self.slot = office.hub.now_ms // (SLOT_S * 1000)
+
+        def advertise(self, payload: bytes, interval_us: int, scan_response: bytes = b"") -> None:
+            super().advertise(payload, interval_us, scan_response)
+            assert office.hub.now_ms // (SLOT_S * 1000) == self.slot, "an id whose slot is over"
 
     for token in office.tokens:
         token._make_radio = lambda ring, token=token: vars(token).setdefault("radio", Noting(office, token, ring))
