@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BOARD ?=
 PORT ?=
+IMAGE ?=
 SEED ?= 1
 QUICK ?=
 
@@ -59,8 +60,8 @@ format: setup ## let ruff put the code in its one format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-flash: setup ## copy the firmware to a board: make flash BOARD=esp32_generic PORT=/dev/ttyUSB0
-	@$(BIN)/bluezone flash --board "$(BOARD)" --port "$(PORT)"
+flash: setup ## copy the firmware to all boards that are plugged in, or to some: make flash PORT="/dev/ttyUSB0 /dev/ttyUSB1"
+	@$(BIN)/bluezone flash --board "$(BOARD)" $(foreach port,$(PORT),--port "$(port)") $(if $(IMAGE),--image "$(IMAGE)")
 
 bench: bench-heap bench-throughput ## both benchmarks
 
@@ -99,8 +100,9 @@ soak: setup ## power cut at every byte; 14 virtual days of 20 tokens, a day of 2
 calibration: setup ## fit RSSI to distance anew, from tests/vectors/herald-rssi; writes calibration.toml and its picture
 	@$(BIN)/python -m host_tools.matching.calibrate
 
-pictures: setup ## the light's patterns as pictures, docs/img/light/, from the firmware's table
+pictures: setup ## the drawings in docs/img/: the light's patterns from the firmware's table, wiring from board.toml
 	@$(BIN)/python -m host_tools.pictures
+	@$(BIN)/python -m host_tools.wiring
 
 kiosk-pictures: setup ## screenshots of the kiosk's pages, docs/img/kiosk/ (needs chromium)
 	@BLUEZONE_SCREENSHOTS=docs/img/kiosk $(BIN)/pytest -n 0 tests/web/test_wearer_screen.py tests/web/test_staff_pages.py

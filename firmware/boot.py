@@ -1,1 +1,12 @@
-"""Started by MicroPython before main.py. Nothing to prepare: the radio is switched on by the app, early."""
+"""Started by MicroPython before main.py: finishes an update that the power has cut short. The radio is the app's."""
+
+import os
+
+try:
+    os.stat("next/list")
+except OSError:
+    pass
+else:
+    import switch
+
+    switch.finish()

@@ -18,3 +18,5 @@ include("$(PORT_DIR)/boards/manifest.py")
 for folder in ("adapters", "tracing"):
     package(folder, [name for name in sorted(os.listdir(folder)) if name.endswith(".py") and name not in HOST_ONLY])
 module("app.py")
+module("switch.py")  # boot.py's, where an update waits
+module("service.py")  # the technician's, over the REPL; neither is loaded by a token at work

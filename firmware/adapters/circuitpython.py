@@ -212,13 +212,16 @@ class CircuitPythonBoard:
     The clock is unset after every reset: the chip keeps no time, and the token goes on from the last time it wrote
     down.
 
+    Args:
+        watched: whether the watchdog is started; service.py has none.
+
     Raises:
         OSError: the file for the log is missing, or a PC may write to the drive (boot.py).
     """
 
     settings = settings
 
-    def __init__(self):
+    def __init__(self, watched=True):
         self.store = FileStore(open(settings.LOG_FILE, "r+b"), os.sync, settings.LOG_BLOCKS + 2)
         self.clock = Clock()
         self.scratch = None  # the chip's sleep memory is too small for the table of encounters
@@ -231,7 +234,8 @@ class CircuitPythonBoard:
             self.indicator, self.button,
         )  # fmt: skip
         self.power.stay_off()
-        self.watchdog = Watchdog()
+        if watched:
+            self.watchdog = Watchdog()
 
     def make_radio(self, ring):
         """The radio, filling `ring`; the button ends its waits."""

@@ -187,13 +187,16 @@ class ChipClock(Clock):
 class Esp32Board:
     """The ports of a token on any ESP32 with Bluetooth; boards/virtual/board.py has the same names.
 
+    Args:
+        watched: whether the watchdog is started, which then cannot be stopped; service.py has none.
+
     Raises:
         OSError: there is no partition for the log.
     """
 
     settings = settings
 
-    def __init__(self):
+    def __init__(self, watched=True):
         found = esp32.Partition.find(esp32.Partition.TYPE_DATA, label=settings.LOG_PARTITION)
         if not found:
             raise OSError("there is no partition " + settings.LOG_PARTITION + ": see deploy.md")
@@ -204,7 +207,8 @@ class Esp32Board:
         self.power = Power(settings.PINS_BATTERY_ADC, settings.BATTERY_DIVIDER_RATIO_X100, settings.PINS_BUTTON)
         self.indicator = Indicator(settings.PINS_RED, settings.PINS_GREEN, settings.PINS_BLUE)
         self.button = PinButton(settings.PINS_BUTTON)
-        self.watchdog = machine.WDT(timeout=_WATCHDOG_MS)  # cannot be stopped: from now on the app must feed it
+        if watched:
+            self.watchdog = machine.WDT(timeout=_WATCHDOG_MS)  # from now on the app must feed it
 
     def make_radio(self, ring):
         """The radio, filling `ring`; the button ends its waits."""

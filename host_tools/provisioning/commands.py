@@ -1,93 +1,190 @@
-"""`bluezone flash`, the command line around flash.py, and `bluezone key`."""
+"""`bluezone flash` and `bluezone update`: firmware for boards; commands for tokens and keys are registered here too."""
 
-import json
-import os
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from host_tools.errors import UserError
+from host_tools.provisioning import token_commands
+from host_tools.provisioning.command_kit import AsJson, Ports, print_outcomes
+from host_tools.provisioning.key_commands import key_app
 
-from .key_commands import key_app
+if TYPE_CHECKING:
+    from host_tools.provisioning.copying import Progress
+    from host_tools.provisioning.drive import DriveReport
+    from host_tools.provisioning.firmware_files import Builds
+    from host_tools.provisioning.flash import Report
+    from host_tools.provisioning.image import ChipImage, FlashImage
+
+_Board = Annotated[str, typer.Option(help="Name of a folder in boards/; by default whichever board it is.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the provisioning commands to the `bluezone` command."""
+    app.command()(flash)
+    app.command()(update)
+    token_commands.register(app)
     app.add_typer(key_app(), name="key")
 
-    @app.command()
-    def flash(
-        board: Annotated[str, typer.Option(help="Name of a folder in boards/.")] = "",
-        port: Annotated[str, typer.Option(help="Serial port of the board, such as /dev/ttyUSB0.")] = "",
-        as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    ) -> None:
-        """Copy the firmware to a board with mpremote, verify it there, set the clock and start it."""
-        from rich.console import Console
-        from rich.progress import Progress
 
-        from host_tools.provisioning.flash import Flash
+def flash(
+    board: _Board = "",
+    port: Ports = None,
+    image: Annotated[
+        Path | None, typer.Option(help="MicroPython (.bin) or CircuitPython (.uf2) to write first.")
+    ] = None,
+    drive: Annotated[list[Path] | None, typer.Option(help="Drive of an nRF52840; may be given several times.")] = None,
+    wipe: Annotated[bool, typer.Option(help="Let --image go over a token that has keys.")] = False,
+    offline_image: Annotated[Path | None, typer.Option(help="Write one file for a factory instead of a board.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Copy the firmware to boards, verify it there, set their clocks and start them; all that are plugged in."""
+    from host_tools.provisioning import bench
+    from host_tools.provisioning.firmware_files import Builds, boards
 
-        _check_board(board)
-        _check_port(port)
-        console = Console(stderr=True)
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-            task = bar.add_task("looking at the board", total=None)
-            report = Flash(
-                board,
-                port,
-                lambda what, done, total: bar.update(task, description=what, completed=done, total=total),
-            ).run()
-        if as_json:
-            print(json.dumps(report.as_dict()))
-            return
-        print(
-            f"{report.board} on {report.port} (MicroPython {report.micropython}, {report.machine}): "
-            f"{report.copied} of {report.files} files copied, {report.bytes} bytes, {report.removed} old ones removed; "
-            f"all verified, started, {report.seconds} s."
+    _check_board(board)
+    with Builds() as builds:
+        if offline_image:
+            return _offline(board, image, offline_image, builds, as_json)
+        if drive or (board and boards()[board].get("method") == "uf2"):
+            return print_outcomes(_flash_drives(board, drive or [], image, builds), as_json, _drive_sentence)
+        chosen = _image_for(board, image)
+        outcomes = bench.serve(
+            _ports(port), lambda at, progress: _flash_one(board, at, image, chosen, wipe, builds, progress)
         )
-        for note in report.notes:
-            print(f"Note: {note}")
+    return print_outcomes(outcomes, as_json, _sentence)
 
 
-def _flashable() -> list[str]:
+def update(board: _Board = "", port: Ports = None, as_json: AsJson = False) -> int:
+    """Give tokens a new firmware; one that loses power meanwhile starts with the old one or the new one."""
+    from host_tools.provisioning import bench
+    from host_tools.provisioning.firmware_files import Builds
+    from host_tools.provisioning.update import Update
+
+    _check_board(board)
+    with Builds() as builds:
+        outcomes = bench.serve(_ports(port), lambda at, progress: Update(board, at, progress, builds).run())
+    return print_outcomes(
+        outcomes,
+        as_json,
+        lambda done: (
+            f"{done.board} on {done.port}: firmware {done.before} → {done.firmware}, {done.copied} files, {done.bytes} "
+            f"bytes, started, {done.seconds} s."
+        ),
+    )
+
+
+def _flash_one(
+    board: str,
+    port: str,
+    path: Path | None,
+    image: "ChipImage | None",
+    wipe: bool,
+    builds: "Builds",
+    progress: "Progress",
+) -> "Report":
+    from host_tools.provisioning import ports
+    from host_tools.provisioning.flash import Flash
+
+    if not board:
+        board = _board_by_chip(port) if path else ports.detect(port)
+        image = _image_for(board, path)
+    return Flash(board, port, progress, builds=builds, image=image, wipe=wipe, self_test=True).run()
+
+
+def _board_by_chip(port: str) -> str:
+    from host_tools.provisioning import ports
+    from host_tools.provisioning.esp_chip import EspChip
+
+    with EspChip(port) as chip:
+        return ports.board_for_chip(chip.name)
+
+
+def _image_for(board: str, path: Path | None) -> "ChipImage | None":
     from host_tools.provisioning.firmware_files import boards
+    from host_tools.provisioning.image import read_image
 
-    return [name for name, settings in boards().items() if settings.get("method") == "mpremote"]
+    return read_image(path, board, boards()[board]) if path and board else None
 
 
-def _boards_sentence() -> str:
-    return f"Boards for mpremote: {', '.join(_flashable()) or 'none'}."
+def _flash_drives(board: str, drives: list[Path], image: Path | None, builds: "Builds") -> list:
+    from host_tools.provisioning import bench
+    from host_tools.provisioning.drive import drives as found
+    from host_tools.provisioning.drive import flash_drive
+
+    chosen = [str(drive) for drive in drives or found()]
+    if not chosen:
+        raise UserError(
+            "No drive of such a board was found. For CircuitPython press reset twice, quickly; for the firmware hold "
+            "the button while you press reset. If no drive appears, take a cable that carries data and not only power."
+        )
+    if image and len(chosen) > 1:
+        raise UserError("With --image one board at a time: name its --drive. Nothing was changed.")
+    name = board or "nrf52840_circuitpython"
+    return bench.serve(chosen, lambda at, progress: flash_drive(name, Path(at), progress, builds, image))
+
+
+def _offline(board: str, image: Path | None, out: Path, builds: "Builds", as_json: bool) -> int:
+    import json
+
+    from host_tools.provisioning.firmware_files import boards
+    from host_tools.provisioning.image import flash_image, read_image
+
+    if not board or not image:
+        raise UserError("An offline image needs BOARD and --image, MicroPython for its chip. Nothing was written.")
+    settings = boards()[board]
+    whole = flash_image(read_image(image, board, settings), board, settings, *builds.get(board))
+    try:
+        out.write_bytes(whole.data)
+    except OSError as error:
+        raise UserError(f"The image {out} cannot be written: {error.strerror}. Name another file.") from error
+    told = offline_json(board, out, whole)
+    print(
+        json.dumps(told)
+        if as_json
+        else f"{out}: {told['bytes']} bytes with {told['files']} files, read back. Write it with: "
+        f"esptool write-flash 0x0 {out}; then `bluezone flash` sets the clock."
+    )
+    return 0
+
+
+def offline_json(board: str, out: Path, image: "FlashImage") -> dict:
+    """The answer of `flash --offline-image`."""
+    return {
+        "board": board, "image": str(out), "bytes": len(image.data), "files": image.files, "sha256": image.sha256,
+    }  # fmt: skip
+
+
+def _ports(port: list[str] | None) -> list[str]:
+    from host_tools.provisioning import ports
+
+    return ports.chosen(port or [])
 
 
 def _check_board(board: str) -> None:
     from host_tools.provisioning.firmware_files import boards
 
-    if not board:
-        raise UserError(
-            f"BOARD is missing. {_boards_sentence()} Example: make flash BOARD=esp32_generic PORT=/dev/ttyUSB0"
-        )
-    if board not in boards():
-        raise UserError(f'There is no board "{board}". {_boards_sentence()}')
-    if board not in _flashable():
-        raise UserError(f"The board {board} is not flashed with mpremote. {_boards_sentence()}")
+    known = {name: settings.get("method") for name, settings in boards().items()}
+    flashable = [name for name, method in known.items() if method in ("mpremote", "uf2")]
+    listed = f"Boards: {', '.join(flashable)}."
+    if board and board not in known:
+        raise UserError(f'There is no board "{board}". {listed}')
+    if board and board not in flashable:
+        raise UserError(f"The board {board} is not flashed with this command: boards/{board}/deploy.md. {listed}")
 
 
-def _check_port(port: str) -> None:
-    from serial.tools.list_ports import comports
+def _sentence(done: "Report") -> str:
+    lines = [
+        f"{done.board} on {done.port} (MicroPython {done.micropython}, {done.machine}): {done.copied} of {done.files} "
+        f"files copied, {done.bytes} bytes, {done.removed} old ones removed; all verified, started, {done.seconds} s."
+    ]
+    return "\n".join(lines + [f"Note: {note}" for note in done.notes])
 
-    found = {info.device: info.description for info in comports()}
-    if port and (port in found or os.path.exists(port)):
-        return
-    listed = ", ".join(
-        device if description in (None, "", "n/a") else f"{device} ({description})"
-        for device, description in sorted(found.items())
-    )
-    raise UserError(
-        (f'There is no serial port "{port}". ' if port else "PORT is missing. ")
-        + (
-            f"Serial ports here: {listed}. "
-            if listed
-            else "No serial port was found: plug the board in, with a cable that carries data and not only power. "
-        )
-        + _boards_sentence()
+
+def _drive_sentence(done: "DriveReport") -> str:
+    return (
+        f"{done.board} on {done.drive} (CircuitPython {done.circuitpython}): {done.copied} of {done.files} files "
+        f"copied, {done.bytes} bytes, {done.removed} old ones removed; all verified, {done.seconds} s. Eject the "
+        "drive, press reset once."
     )

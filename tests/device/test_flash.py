@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import serial
+from chip_fakes import SYS
 from pty_board import PtyBoard
 
 from host_tools.errors import UserError
@@ -22,29 +23,6 @@ from host_tools.provisioning.token_board import TokenBoard
 
 BOARD = "esp32_generic"
 
-# Lets the VM claim to be something else.
-SYS = """
-import sys as _sys
-class _Fake:
-    pass
-def _copy(module):
-    fake = _Fake()
-    for name in dir(module):
-        setattr(fake, name, getattr(module, name))
-    _sys.modules[module.__name__] = fake
-    return fake
-class _Implementation:
-    def __init__(self, name="micropython", version=(1, 29, 0, ""), mpy=2822, machine="Board with ESP32"):
-        self._items = (name, version)
-        self._mpy = mpy
-        self._machine = machine
-    def __getitem__(self, index):
-        return self._items[index]
-def _claim(platform, **implementation):
-    fake = _copy(_sys)
-    fake.platform = platform
-    fake.implementation = _Implementation(**implementation)
-"""
 ESP32 = """
 class _Partition:
     TYPE_DATA = 1

@@ -8,6 +8,7 @@ import ast
 import contextlib
 import hashlib
 import inspect
+import itertools
 import json
 import re
 import shlex
@@ -45,11 +46,20 @@ from host_tools.matching.risk import DayExposure
 from host_tools.matching.rules import load_rules
 from host_tools.matching.second_degree import Together
 from host_tools.matching.verdict import Verdict
-from host_tools.provisioning import key_file
+from host_tools.provisioning import commands, key_file
+from host_tools.provisioning.bench import Outcome
+from host_tools.provisioning.command_kit import print_outcomes
+from host_tools.provisioning.copying import Copy
+from host_tools.provisioning.drive import Drive
 from host_tools.provisioning.escrow import EscrowKeys, open_escrow, seal
-from host_tools.provisioning.firmware_files import BuiltFile
-from host_tools.provisioning.flash import Flash, Report
+from host_tools.provisioning.firmware_files import BuiltFile, boards
+from host_tools.provisioning.flash import Report
+from host_tools.provisioning.image import FlashImage
+from host_tools.provisioning.labels import write_labels
+from host_tools.provisioning.provision import Provisioned, Wiped
 from host_tools.provisioning.token_keys import AuthorityRoot, KioskRoot
+from host_tools.provisioning.update import Staged, UpdateReport
+from host_tools.provisioning.upkeep import Verified
 from host_tools.simulation.demo import DemoResult
 from host_tools.simulation.outcome import PairOutcome
 from host_tools.storage.store import Store, Token
@@ -363,8 +373,9 @@ def test_only_known_kinds_of_blocks():
     known = {"spec", "session", "console", "json", "text"}
     assert {block.kind for block in BLOCKS} == known
     files = {"data_trace.txt", "other_trace.txt", "national_list.json", "national_list.json.sig"}
-    files |= {"authority.pub.pem", "staff.csv", "version.json"}
+    files |= {"authority.pub.pem", "staff.csv", "version.json", "next/list"}
     commands = ("sync", "release", "f2", "flash", "demo", "ingest", "match-stored", "match-nation")
+    commands += ("flash --offline-image", "update", "provision", "verify", "logs", "wipe", "labels")
     answers = {f"bluezone {command} --json" for command in commands}
     assert {block.name for block in BLOCKS} == files | answers | {""}
     assert all(bool(block.name) == (block.kind in ("json", "text")) for block in BLOCKS)
@@ -729,7 +740,7 @@ def prompts(console: Block) -> list[tuple[list[str], str]]:
 def test_every_command_has_an_example():
     shown = [" ".join(words) + " " for console in CONSOLES for words, _ in prompts(console)]
     shown += [block.name.removeprefix("bluezone ") for block in BLOCKS if block.name.startswith("bluezone")]
-    commands = cli_commands(cli.build_app())
+    commands = [command for command in cli_commands(cli.build_app()) if command != "repl"]  # a conversation
     assert [command for command in commands if not any(line.startswith(f"{command} ") for line in shown)] == []
     assert [line for line in shown if not any(line.startswith(f"{command} ") for command in commands)] == []
 
@@ -780,8 +791,7 @@ def test_version_on_a_board(tmp_path):
     hashes = "".join(file.sha256 for file in sorted(built))
     assert shown["firmware"] == hashlib.sha256(hashes.encode()).hexdigest()[:12]
     board: Any = ExampleBoard()
-    flash = Flash(shown["board"], "", lambda what, done, total: None)
-    flash._copy(board, tmp_path, built, Report(shown["board"], "", "", ""))
+    Copy(board, shown["board"], tmp_path, built, lambda what, done, total: None).run()
     assert board.manifests == [{**shown, "state": "copying"}, shown]
 
 
@@ -895,9 +905,63 @@ def test_answer_of_release(tmp_path, monkeypatch):
     assert [row[0].strip("`") for row in rows(table)[2:]] == list(fields)
 
 
-def test_answer_of_flash():
-    shown = json.loads(block("bluezone flash --json"))
-    assert shape(shown) == shape(Report("", "", "", "").as_dict())
+PARTS = {"flash": "", "battery": "", "light": "", "radio": ""}
+ON_BOARDS = {
+    "flash": Report("", "", self_test=PARTS).as_dict(),
+    "update": UpdateReport("", "", "", "", 0, 0, 0, 0.0).as_dict(),
+    "provision": Provisioned("", "", "", "", 0, "").as_dict(),
+    "wipe": Wiped("", "", True).as_dict(),
+    "verify": Verified("", "", "", "", "", "", 0, 0, 0, {**PARTS, "button": ""}, [""]).as_dict(),
+}
+
+
+@pytest.mark.parametrize("command", ON_BOARDS)
+def test_answers_about_boards(command, capsys):
+    shown = json.loads(block(f"bluezone {command} --json"))
+    failed = Outcome("", error=".")
+    print_outcomes([Outcome("", ON_BOARDS[command]), *[failed] * len(shown["failed"])], True, str)
+    assert shape(shown) == shape(json.loads(capsys.readouterr().out))
+
+
+def test_diagnostics_are_those_that_the_token_gives():
+    (shown,) = json.loads(block("bluezone logs --json"))["boards"]
+    given = ast.parse((ROOT / "firmware/service.py").read_text(encoding="utf-8"))
+    (function,) = (node for node in ast.walk(given) if getattr(node, "name", "") == "diagnostics")
+    (answer,) = (node for node in ast.walk(function) if isinstance(node, ast.Dict))
+    assert list(shown) == ["port", "short_code", "firmware", *(ast.literal_eval(key) for key in answer.keys if key)]
+
+
+def test_answer_of_an_offline_image():
+    shown = json.loads(block("bluezone flash --offline-image --json"))
+    assert shape(shown) == shape(commands.offline_json("", Path("token.bin"), FlashImage(b"", 0, 0)))
+
+
+def test_answer_of_labels(tmp_path):
+    shown = json.loads(block("bluezone labels --json"))
+    assert write_labels(shown["labels"], tmp_path / shown["file"]) == shown["sheets"]
+
+
+def test_list_of_an_update(tmp_path):
+    # A token that has one file too many, and everything else of another version.
+    for path in ("next", "tracing"):
+        (tmp_path / path).mkdir()
+    for path in ("tracing/old.mpy", "app.mpy", "main.py", "switch.mpy"):
+        (tmp_path / path).write_text("old")
+    drive = Drive(tmp_path)
+    drive.write_manifest({"state": "complete", "files": ["tracing/old.mpy"]})
+    built = [BuiltFile(path, "0" * 64, 0) for path in ("app.mpy", "main.py")]
+    Staged(drive, "", built, {}).switch()
+    assert (tmp_path / "next/list").read_text() == block("next/list").rstrip("\n")
+
+
+def test_the_image_has_the_partitions_of_the_table():
+    (table,) = re.findall(r"^### Image of a flash\n(?:.*\n)*?((?:\|.*\n)+)", TEXT, re.MULTILINE)
+    named = [(int(at, 16), int(size), text.partition("`")[2].partition("`")[0]) for at, size, text in rows(table)[3:]]
+    for settings in boards().values():
+        if "image" in settings:
+            parts = [part.replace("=", ":").split(":") for part in settings["image"]["partitions"].split(",")]
+            assert [(int(size, 16), name) for name, _, size in parts] == [(size, name) for _, size, name in named]
+    assert all(at + size == after for (at, size, _), (after, _, _) in itertools.pairwise(named))
 
 
 def test_answer_of_demo():

@@ -1,0 +1,294 @@
+"""From flashed boards to tokens of a fleet, and back: keys in the flash and rows in the ledger agree at every end."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import chip_fakes
+import pytest
+from pty_board import PtyBoard
+
+from host_tools import cli
+from host_tools.errors import UserError
+from host_tools.fleet.office import Office
+from host_tools.provisioning import commands, escrow, firmware_files, key_file, provision, upkeep
+from host_tools.provisioning.provision import Provisioned, Provisioning, Wiped, Wiping
+from host_tools.provisioning.token_keys import AuthorityRoot, KioskRoot, Roots
+from host_tools.provisioning.token_service import TokenService
+from host_tools.provisioning.wiped import BytesStore, state_in
+from tracing import records
+from tracing.log import Log
+from tracing.segment import next_segment_key
+from tracing.state import State
+from tracing.wire import short_code
+
+pytestmark = pytest.mark.vm
+ROOTS = Roots(KioskRoot(b"k" * 32), AuthorityRoot(b"a" * 32))
+OTHERS = Roots(KioskRoot(b"K" * 32), AuthorityRoot(b"A" * 32))
+ACTOR = "console:technician"
+BLOCKS = 8
+PASSPHRASE = "five words that nobody guesses"
+
+
+@pytest.fixture
+def flashed(device: Path) -> Path:
+    """A board with the firmware, a short log, and a main.py that needs no radio."""
+    firmware_files.build("esp32_generic", device)
+    (device / "main.py").write_text("print('token started')\n")
+    (device / "settings.mpy").unlink()
+    text = firmware_files.settings_source(firmware_files.ROOT / "boards/esp32_generic/board.toml")
+    (device / "settings.py").write_text(f"{text}LOG_BLOCKS = {BLOCKS - 2}\n")
+    return device
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    """A fleet without tokens."""
+    with Office(tmp_path / "kiosk.sqlite") as office:
+        yield office
+
+
+@contextmanager
+def plugged(flashed: Path) -> Iterator[str]:
+    """The port of the board."""
+    with PtyBoard(flashed, chip_fakes.esp32(flashed, blocks=BLOCKS)) as board:
+        yield board.port
+
+
+def run(flashed: Path, office: Office, wipe: bool = False, roots: Roots = ROOTS, unit: str = "CDC") -> Provisioned:
+    """Provision the board."""
+    with plugged(flashed) as port:
+        return Provisioning(roots, office, ACTOR, unit).run(port, lambda *_: None, wipe, patience_s=5, watch_s=0)
+
+
+def state_of(flashed: Path) -> State:
+    """What is in the board's flash."""
+    state = state_in(chip_fakes.flash_file(flashed).read_bytes())
+    assert state is not None
+    return state
+
+
+def assert_ours(state: State) -> None:
+    """All keys are those that the roots give this serial, and the escrow holds its first daily key."""
+    assert state.flags & records.STATE_PROVISIONED
+    assert state.sync_key == ROOTS.kiosk.sync_key(short_code(state.serial))
+    assert state.code_key == ROOTS.authority.code_key(state.serial)
+    assert escrow.open_escrow(ROOTS.authority.escrow_keys(state.serial), state.escrow) == state.daily_key
+    log_key = ROOTS.kiosk.log_root(state.serial)
+    for _ in range(state.log_segment):
+        log_key = next_segment_key(log_key)
+    assert state.log_key == log_key
+
+
+def audit_of(office: Office) -> list[str]:
+    """The deeds, oldest first."""
+    return [row.action for row in reversed(office.audit.rows(limit=50))]
+
+
+def test_a_board_becomes_a_token_of_the_fleet(flashed: Path, office: Office) -> None:
+    done = run(flashed, office)
+    state = state_of(flashed)
+    assert_ours(state)
+    assert (done.serial, done.short_code, done.how) == (state.serial.hex(), short_code(state.serial), "new")
+    assert state.first_day == state.key_day == done.first_day
+    assert office.ledger.standing(state.serial).state == "new"
+    assert audit_of(office) == ["register", "provision"]
+    assert office.audit.rows(limit=1)[0].detail == {"unit": "CDC"}
+
+
+def test_a_token_is_not_provisioned_twice(flashed: Path, office: Office) -> None:
+    run(flashed, office)
+    before = state_of(flashed).serial
+    with pytest.raises(UserError, match=r"is provisioned already\. Nothing was changed\. Repeat with --wipe"):
+        run(flashed, office)
+    assert state_of(flashed).serial == before
+
+
+def test_a_token_of_another_fleet_is_left_alone(flashed: Path, office: Office) -> None:
+    run(flashed, office)
+    before = chip_fakes.flash_file(flashed).read_bytes()
+    for wipe in (False, True):
+        with pytest.raises(UserError, match=r"has keys of another fleet\. Nothing was changed"):
+            run(flashed, office, wipe, roots=OTHERS)
+    assert chip_fakes.flash_file(flashed).read_bytes() == before
+
+
+# --- Interrupted -----------------------------------------------------------------------------------------------------
+
+
+class Crash(BaseException):
+    """This computer dies."""
+
+
+def dying(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, after: bool) -> None:
+    """It dies before or after the next call of a function."""
+    real: Callable[..., object] = getattr(owner, name)
+
+    def call(*words: object, **named: object) -> object:
+        if after:
+            real(*words, **named)
+        monkeypatch.setattr(owner, name, real)
+        raise Crash
+
+    monkeypatch.setattr(owner, name, call)
+
+
+STEPS = [
+    (TokenService, "identity"), (TokenService, "erase"), (TokenService, "provision"), (provision, "_check_written"),
+    (Provisioning, "_enter"), (Provisioning, "_done"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(("owner", "name"), STEPS)
+def test_whenever_it_is_interrupted_the_next_run_ends_in_one_token(
+    flashed: Path, office: Office, monkeypatch: pytest.MonkeyPatch, owner: object, name: str, after: bool
+) -> None:
+    dying(monkeypatch, owner, name, after)
+    with pytest.raises(Crash):
+        run(flashed, office)
+    if name == "_done":  # all was done but to say so
+        with pytest.raises(UserError, match="is provisioned already"):
+            run(flashed, office)
+    else:
+        done = run(flashed, office)
+        written = name in ("_check_written", "_enter") or (name, after) == ("provision", True)
+        assert done.how == ("finished" if written else "new")
+    state = state_of(flashed)
+    assert_ours(state)
+    assert [standing.serial for standing in office.listing.page(ACTOR).rows] == [state.serial]
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(("owner", "name"), STEPS)
+def test_renewing_is_interrupted_and_repeated(
+    flashed: Path, office: Office, monkeypatch: pytest.MonkeyPatch, owner: object, name: str, after: bool
+) -> None:
+    run(flashed, office)
+    first = state_of(flashed)
+    dying(monkeypatch, owner, name, after)
+    with pytest.raises(Crash):
+        run(flashed, office, wipe=True)
+    assert run(flashed, office, wipe=True).how == "renewed"
+    state = state_of(flashed)
+    assert_ours(state)
+    assert state.serial == first.serial
+    assert state.log_segment > first.log_segment
+    image = chip_fakes.flash_file(flashed).read_bytes()
+    assert first.daily_key not in image
+    log = Log(BytesStore(image), 2, BLOCKS - 2, state)
+    log.mount()
+    assert log.oldest_seq == log.next_seq >= 2 * log.segment_records
+    assert office.ledger.standing(state.serial).state == "wiped"
+
+
+# --- Wearers ---------------------------------------------------------------------------------------------------------
+
+
+def give_away(office: Office, serial: bytes) -> None:
+    """Somebody has the token."""
+    office.ledger.assign(ACTOR, serial, office.people.enter(ACTOR, "S1", "Lan"))
+
+
+@pytest.mark.parametrize("work", ["provision", "wipe"])
+def test_a_token_that_a_wearer_has_is_neither_renewed_nor_wiped(flashed: Path, office: Office, work: str) -> None:
+    run(flashed, office)
+    give_away(office, state_of(flashed).serial)
+    before = state_of(flashed)
+    works = {"provision": lambda: run(flashed, office, wipe=True), "wipe": lambda: wipe(flashed, office)}
+    with pytest.raises(UserError, match=r"is assigned, says the ledger|is with a wearer"):
+        works[work]()
+    assert vars(state_of(flashed)) | {"keeper": None} == vars(before) | {"keeper": None}
+
+
+def wipe(flashed: Path, office: Office) -> Wiped:
+    """Wipe the board."""
+    with plugged(flashed) as port:
+        return Wiping(office, ACTOR).run(port, lambda *_: None, patience_s=5)
+
+
+def test_a_wiped_token_holds_nothing_and_is_revoked(flashed: Path, office: Office) -> None:
+    run(flashed, office)
+    serial = state_of(flashed).serial
+    assert wipe(flashed, office).short_code == short_code(serial)
+    assert set(chip_fakes.flash_file(flashed).read_bytes()) == {0xFF}
+    assert office.ledger.standing(serial).state == "revoked"
+    assert wipe(flashed, office).short_code == ""
+    assert run(flashed, office).serial != serial.hex()
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_wipe_that_was_interrupted_is_finished_by_the_next(
+    flashed: Path, office: Office, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    run(flashed, office)
+    serial = state_of(flashed).serial
+    dying(monkeypatch, TokenService, "erase", after)
+    with pytest.raises(Crash):
+        wipe(flashed, office)
+    wipe(flashed, office)
+    assert set(chip_fakes.flash_file(flashed).read_bytes()) == {0xFF}
+    assert office.ledger.standing(serial).state == "revoked"
+
+
+def test_no_two_tokens_have_the_same_short_code(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, free = bytes(8), b"\1" + bytes(7)
+    assert short_code(taken) != short_code(free)
+    office.ledger.register(ACTOR, taken)
+    drawn = iter([taken, taken, free])
+    monkeypatch.setattr(provision.secrets, "token_bytes", lambda size: next(drawn))
+    with office.database.reading() as connection:
+        assert provision._free_serial(connection) == free
+
+
+# --- The commands ----------------------------------------------------------------------------------------------------
+
+
+def bluezone(*words: object) -> int:
+    """Exit status of a command."""
+    app = cli.new_app()
+    commands.register(app)
+    return cli.run(app, [str(word) for word in words])
+
+
+def test_a_technicians_morning(
+    flashed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("BLUEZONE_PASSPHRASE", PASSPHRASE)
+    kiosk, authority, database = tmp_path / "kiosk.key", tmp_path / "authority.key", tmp_path / "kiosk.sqlite"
+    key_file.save(kiosk, key_file.new_root("kiosk"), PASSPHRASE)
+    key_file.save(authority, key_file.new_root("authority"), PASSPHRASE)
+    fleet = ("--database", database)
+    with plugged(flashed) as port:
+        sheet = tmp_path / "labels.svg"
+        roots = ("--kiosk-keys", kiosk, "--authority-keys", authority)
+        assert bluezone("provision", *roots, "--port", port, "--labels", sheet, *fleet, "--json") == 0
+        (token,) = json.loads(capsys.readouterr().out)["boards"]
+        assert token["how"] == "new"
+        assert f'aria-label="{token["short_code"]}"' in sheet.read_text()
+
+        assert bluezone("logs", "--port", port, "--json") == 0
+        (numbers,) = json.loads(capsys.readouterr().out)["boards"]
+        assert (numbers["short_code"], numbers["unread"]) == (token["short_code"], 0)
+        assert token["serial"] not in json.dumps(numbers)
+
+        assert bluezone("verify", "--port", port, "--json") == 2  # main.py and the settings are the test's own
+        (sound,) = json.loads(capsys.readouterr().out)["boards"]
+        assert sound["self_test"]["radio"] == ""
+        assert "Its firmware is not complete: run `bluezone flash`." in sound["wrong"]
+
+        assert bluezone("labels", token["short_code"], "--out", tmp_path / "again.pdf", *fleet) == 0
+        assert bluezone("wipe", "--port", port, "--yes", *fleet, "--json") == 0
+        capsys.readouterr()
+        assert bluezone("labels", "QQQQQQ", *fleet) == 2
+        assert "no token 'QQQQQQ'" in capsys.readouterr().err
+
+
+def test_the_repl_is_handed_over_with_the_token_at_its_prompt(flashed: Path) -> None:
+    (flashed / "main.py").write_text("while True:\n    pass\n")
+    seen: list[list[str]] = []
+    with PtyBoard(flashed, chip_fakes.esp32(flashed)) as board:
+        assert upkeep.repl(board.port, lambda words: seen.append(words) or 7, patience_s=5) == 7
+        board.wait_for(b">>> ")
+    assert seen[0][1:] == ["-m", "mpremote", "connect", board.port, "resume", "repl"]
