@@ -66,15 +66,20 @@ class FleetDesk:
             reason = _REASONS.get(standing.state)
             if reason is not None:
                 audit.note(connection, now_s, "kiosk", "turn away", serial, state=standing.state)
-            period = self._period(periods(connection, serial))
-            which = self._nobodys(connection, serial) if period is None else records_of(connection, period)
-            encounters = read_encounters(connection, which)
+            encounters = self._own(connection, serial)
         if reason is not None:
             raise TurnedAway(
                 f"Token {wire.short_code(serial)} {reason}. Its log is stored; nothing was shown. Bring it to the "
                 "clerk."
             )
         return encounters
+
+    def stored(self, serial: bytes) -> list[Encounter]:
+        """The encounters of the one who has the token; none when it is lost, revoked or returned."""
+        with self._database.reading() as connection:
+            if self._ledger.standing_in(connection, serial).state in _REASONS:
+                return []
+            return self._own(connection, serial)
 
     def told(self, serial: bytes, encounters: list[Encounter], verdict: Verdict, now_s: int) -> None:
         """The wearer has seen the verdict."""
@@ -85,6 +90,11 @@ class FleetDesk:
                 days = {day.day for day in verdict.days}
                 alerts.make_in(connection, period, days, now_s, alerts.TOLD)
         self._privacy.purge_after_verdict(serial)
+
+    def _own(self, connection: sa.Connection, serial: bytes) -> list[Encounter]:
+        period = self._period(periods(connection, serial))
+        which = self._nobodys(connection, serial) if period is None else records_of(connection, period)
+        return read_encounters(connection, which)
 
     def _nobodys(self, connection: sa.Connection, serial: bytes) -> sa.ColumnElement[bool]:
         # What an earlier wearer's log held is not for whoever holds the token now.

@@ -79,6 +79,10 @@ class Desk(Protocol):
         """What the wearer may be judged by. Raises TurnedAway when the token is not for who holds it."""
         ...
 
+    def stored(self, serial: bytes) -> list[Encounter]:
+        """What the wearer may be told of while the token is elsewhere; nothing when it is not for who holds it."""
+        ...
+
     def told(self, serial: bytes, encounters: list[Encounter], verdict: Verdict, now_s: int) -> None:
         """The wearer has been told the verdict."""
 
@@ -97,6 +101,10 @@ class OpenDesk:
         """Any time will do."""
 
     def encounters(self, serial: bytes, now_s: int) -> list[Encounter]:
+        """All that is stored."""
+        return self._store.encounters(serial)
+
+    def stored(self, serial: bytes) -> list[Encounter]:
         """All that is stored."""
         return self._store.encounters(serial)
 
@@ -180,7 +188,10 @@ class Kiosk:
             return []
         added = difference(before.cases if before else (), cases.cases).added
         new_cases = {case.index for case in added}
-        found = newly_exposed(self._store, cases, finder, self._rules, new_cases, version) if new_cases else []
+        found = []
+        if new_cases:
+            logs = ((token, self._desk.stored(token.serial)) for token in self._store.tokens())
+            found = newly_exposed(logs, cases, finder, self._rules, new_cases, version)
         self._stored_matched = cases
         return found
 

@@ -9,7 +9,7 @@ from host_tools.matching.exposures import Exposure, match_encounters
 from host_tools.matching.national_list import Case, NationalList
 from host_tools.matching.rules import Rules
 from host_tools.matching.verdict import Verdict, infectious_periods, judge
-from host_tools.storage.store import Store, Token
+from host_tools.storage.store import Encounter, Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class StoredResult:
 
 
 def newly_exposed(
-    store: Store,
+    logs: Iterable[tuple[Token, list[Encounter]]],
     cases: NationalList,
     finder: CaseFinder,
     rules: Rules,
@@ -47,16 +47,13 @@ def newly_exposed(
     """The tokens whose logs make an F1 with the new cases, and did not without them; by short code.
 
     Args:
+        logs: of each token, what its wearer may be told of.
         finder: of `cases`.
         new_cases: places in `cases` of what an earlier list lacked.
         version: of `cases`.
-
-    Raises:
-        StorageError: the database failed.
     """
     found = []
-    for token in store.tokens():
-        encounters = store.encounters(token.serial)
+    for token, encounters in logs:
         exposures = match_encounters(encounters, finder.index_for(encounters))
         earlier = [each for each in exposures if each.case not in new_cases]
         if len(earlier) < len(exposures):

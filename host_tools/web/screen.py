@@ -226,6 +226,9 @@ class ShowingDesk:
             self._screen.turned_away(short_code(serial))
             raise
 
+    def stored(self, serial: bytes) -> list[Encounter]:
+        return self._desk.stored(serial)
+
     def told(self, serial: bytes, encounters: list[Encounter], verdict: Verdict, now_s: int) -> None:
         self._desk.told(serial, encounters, verdict, now_s)
 

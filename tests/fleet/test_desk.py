@@ -71,6 +71,22 @@ def test_pages_and_shares(office, hands):
     assert (share.unit, share.tokens, share.recent, share.percent) == (unit, 4, 1, 25)
 
 
+def test_a_newer_list_reads_the_log_of_who_has_the_token_alone(office, hands):
+    """And leaves no trace in the audit, since nobody came."""
+    token, _ = wearer(office, 1)
+    store(office, token, meeting(NOON_S, 40))
+    audited = len(office.audit.rows())
+    assert [each.start_s for each in office.desk.stored(token)] == [
+        each.start_s for each in office.store.encounters(token)
+    ]
+    assert len(office.audit.rows()) == audited
+    hands.at_s += 3600
+    office.ledger.take_back(CLERK, token)
+    assert office.desk.stored(token) == []
+    office.ledger.wipe(CLERK, token)
+    assert office.desk.stored(token) == []
+
+
 def test_alerts_stand_in_the_list(office):
     token, _ = wearer(office, 1)
     store(office, token, meeting(NOON_S, 40))
