@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from host_tools.errors import UserError
+from host_tools.matching.durable import sync_folder
 from host_tools.storage.database import Database
 
 from . import settings
@@ -140,8 +141,4 @@ def _make(path: Path) -> None:
             pass
     finally:
         fresh.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)

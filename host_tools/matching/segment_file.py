@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from host_tools.matching import expansion
+from host_tools.matching.durable import sync_folder
 from host_tools.matching.expansion import CASE_BITS, ENTRY, Array, Engine
 from host_tools.matching.segment import Segment, expand, in_turn, laid_out
 from tracing.keys import SLOTS_PER_DAY
@@ -110,15 +111,6 @@ def open_file(path: Path) -> Segment:
     if not segment.sound_ids():
         raise UnusableSegment("its ids are damaged")
     return segment
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _size(entries: int, days: int, ids: int) -> int:

@@ -17,6 +17,7 @@ import numpy as np
 
 from host_tools.errors import UserError
 from host_tools.matching import expansion, segment_file
+from host_tools.matching.durable import sync_folder
 from host_tools.matching.expansion import Array
 from host_tools.matching.exposures import TOLERANCE_S
 from host_tools.matching.listed_cases import Hits, ListedCases, in_order
@@ -153,4 +154,4 @@ def _name(folder: Path, names: list[str]) -> None:
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(part, folder / _MANIFEST)
-    segment_file.sync_folder(folder)
+    sync_folder(folder)
