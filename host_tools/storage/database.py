@@ -22,7 +22,6 @@ token_table = sa.Table(
     metadata,
     sa.Column("serial", sa.String(16), primary_key=True),
     sa.Column("short_code", sa.String(6), nullable=False, index=True),
-    sa.Column("label", sa.String),
     sa.Column("firmware", sa.String),
     sa.Column("battery_mv", sa.Integer),
     sa.Column("boot", sa.Integer),
@@ -30,6 +29,7 @@ token_table = sa.Table(
     sa.Column("damaged", sa.Integer),
     sa.Column("dropped", sa.Integer),
     sa.Column("kept_from_seq", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("unit", sa.String, nullable=False, server_default="", index=True),  # who got it before anybody wore it
 )
 record_table = sa.Table(
     "record",
