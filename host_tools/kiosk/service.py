@@ -118,7 +118,8 @@ def assess(encounters: list[Encounter], cases: NationalList, finder: CaseFinder,
     Args:
         finder: of `cases`.
     """
-    exposures = match_encounters(encounters, finder.index_for(encounters))
+    index = finder.index_for(encounters, rules.tolerance_s)
+    exposures = match_encounters(encounters, index, rules.tolerance_s)
     return judge(exposures, rules, infectious_s=infectious_periods(cases.cases, exposures))
 
 
