@@ -5,7 +5,8 @@ Knows neither screen nor adapter: a Screen shows what happens, an Adapter reache
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -87,6 +88,21 @@ class Desk(Protocol):
         """The wearer has been told the verdict."""
 
 
+class Releases(Protocol):
+    """Tokens that are awaited for a release, not for a sync (host_tools.kiosk.release_desk)."""
+
+    def holds(self, code: str) -> bool:
+        """Is the token awaited? Then it gets no sync."""
+        ...
+
+    def ready(self, code: str) -> bool:
+        """May the awaited token be served now?"""
+        ...
+
+    async def serve(self, code: str, session: AbstractAsyncContextManager[KioskSession]) -> None:
+        """One visit of the awaited token."""
+
+
 class TurnedAway(UserError):
     """The token is not for whoever holds it: the wearer is sent to the clerk, and told nothing else."""
 
@@ -110,6 +126,21 @@ class OpenDesk:
 
     def told(self, serial: bytes, encounters: list[Encounter], verdict: Verdict, now_s: int) -> None:
         """Nothing is kept of it."""
+
+
+class NoReleases:
+    """Every token comes for a sync."""
+
+    def holds(self, code: str) -> bool:
+        """None is awaited."""
+        return False
+
+    def ready(self, code: str) -> bool:
+        """None is awaited."""
+        return False
+
+    async def serve(self, code: str, session: AbstractAsyncContextManager[KioskSession]) -> None:
+        """None is awaited."""
 
 
 def assess(encounters: list[Encounter], cases: NationalList, finder: CaseFinder, rules: Rules) -> Verdict:
@@ -137,6 +168,7 @@ class Kiosk:
         list_version: which list `cases` is, for the explanations.
         index: folder of the slot index for long lists; None: always hashlib.
         desk: the ledger; by default there is none.
+        releases: which tokens come for a release; by default none.
     """
 
     def __init__(
@@ -151,6 +183,7 @@ class Kiosk:
         list_version: ListVersion | None = None,
         index: Path | None = None,
         desk: Desk | None = None,
+        releases: Releases | None = None,
     ) -> None:
         self._adapter = adapter
         self._store = store
@@ -160,6 +193,7 @@ class Kiosk:
         self._now = now
         self._screen = screen
         self._desk = desk or OpenDesk(store)
+        self._releases = releases or NoReleases()
         self.use_list(cases, list_version)
         self._stored_matched: NationalList | None = None  # the list that all stored logs have been held against
         self._serving: dict[str, asyncio.Task] = {}  # by address
@@ -211,8 +245,12 @@ class Kiosk:
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     def _serve(self, token: FoundToken) -> None:
-        _, rest_until_s = self._tried.get(token.address, (0, 0.0))
-        if len(self._serving) < AT_ONCE and asyncio.get_running_loop().time() >= rest_until_s:
+        if self._releases.holds(token.short_code):
+            ready = self._releases.ready(token.short_code)  # whatever has become of its visits before
+        else:
+            _, rest_until_s = self._tried.get(token.address, (0, 0.0))
+            ready = asyncio.get_running_loop().time() >= rest_until_s
+        if ready and len(self._serving) < AT_ONCE:
             self._serving[token.address] = asyncio.create_task(self._attempt(token))
 
     async def _attempt(self, token: FoundToken) -> None:
@@ -220,7 +258,11 @@ class Kiosk:
         attempt = self._tried.get(address, (0, 0.0))[0] + 1
         rest_s = REST_S
         try:
-            await self._one(token)
+            if self._releases.holds(token.short_code):
+                rest_s = CONSENT_S + REST_S  # who came for a release is told no verdict for the same press
+                await self._releases.serve(token.short_code, self._session(token))
+            else:
+                await self._one(token)
             attempt = 0
         except UserError as error:  # of the session or of the database: the sentence is for the clerk
             self._screen.failed(token.short_code, str(error), attempt < ATTEMPTS)
@@ -237,9 +279,7 @@ class Kiosk:
     async def _one(self, token: FoundToken) -> None:
         code = token.short_code
         self._screen.found(code)
-        self._desk.check_clock(self._now())
-        async with self._connection(token) as transport:
-            session = KioskSession(transport, self._root, code)
+        async with self._session(token) as session:
             begun: list[int] = []
 
             def progress(info: TokenInfo, next_seq: int) -> None:
@@ -268,8 +308,9 @@ class Kiosk:
         self._screen.finished(code, WearerResult(result.info, result, encounters, verdict, now_s, version))
 
     @contextlib.asynccontextmanager
-    async def _connection(self, token: FoundToken):
+    async def _session(self, token: FoundToken) -> AsyncIterator[KioskSession]:
+        self._desk.check_clock(self._now())
         async with contextlib.AsyncExitStack() as stack:
             async with self._radio:
                 transport = await stack.enter_async_context(connected(self._adapter, token))
-            yield transport
+            yield KioskSession(transport, self._root, token.short_code)

@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 from host_tools.fleet.health import health, metrics
 from host_tools.storage.database import StorageError
 
-from . import login, staff_office, staff_people, staff_tokens, wearer
+from . import login, staff_office, staff_people, staff_release, staff_tokens, wearer
 from .guard import Guard
 from .site import STAFF, Site, site_of
 
@@ -47,7 +47,7 @@ def build_app(site: Site, names: frozenset[str] = frozenset()) -> Starlette:
     Args:
         names: see guard.Guard.
     """
-    pages = [*login.ROUTES, *staff_tokens.ROUTES, *staff_people.ROUTES, *staff_office.ROUTES]
+    pages = [*login.ROUTES, *staff_tokens.ROUTES, *staff_people.ROUTES, *staff_release.ROUTES, *staff_office.ROUTES]
     app = Starlette(
         routes=[
             *wearer.ROUTES,

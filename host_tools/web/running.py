@@ -11,6 +11,7 @@ import uvicorn
 
 from host_tools.errors import UserError
 from host_tools.fleet.office import Office
+from host_tools.kiosk.release_desk import ReleaseDesk
 from host_tools.kiosk.serve import LIST_EVERY_S
 from host_tools.kiosk.service import Kiosk
 from host_tools.link.adapter import Adapter
@@ -23,7 +24,7 @@ from .around import Around, watching
 from .cases import CaseList, Source
 from .pages import Pages
 from .screen import LiveScreen, ShowingDesk
-from .site import Site
+from .site import Practice, Site
 
 RESTART_SCAN_S = 60.0  # an adapter that was pulled out and put back does not say so: the scan is begun anew
 RETRY_S = 5.0
@@ -41,7 +42,7 @@ class KioskProcess:
         root: of the fleet whose tokens are served.
         rules: what counts as a close contact.
         now: Unix seconds, from any thread.
-        simulated: the pages say so.
+        simulated: the pages say so; practice: see site.Site.
 
     Raises:
         UserError: there is no list.
@@ -56,19 +57,21 @@ class KioskProcess:
         rules: Rules,
         now: Callable[[], float],
         simulated: bool = False,
+        practice: Practice | None = None,
     ) -> None:
         around = Around(lambda: asyncio.get_running_loop().time())
         self.office = office
         self.cases = CaseList(source, now)
         self.screen = LiveScreen(rules, around)
-        self.site = Site(office, self.screen, self.cases, Pages(), rules, simulated)
+        self.releases = ReleaseDesk(office, self.screen, now)
+        self.site = Site(office, self.screen, self.cases, Pages(), rules, self.releases, simulated, practice)
         self._rules = rules
         self._matched: str | None = None  # the digest of the list that what is stored has been held against
         desk = ShowingDesk(office.desk, self.screen)
         cases, status = self.cases.newest
         self._kiosk = Kiosk(
             watching(adapter, around), office.store, cases, rules, root, now, self.screen, ListVersion.of(status),
-            office.index, desk,
+            office.index, desk, self.releases,
         )  # fmt: skip
 
     async def run(self, listener: socket.socket, names: frozenset[str] = frozenset()) -> None:
@@ -129,7 +132,7 @@ class KioskProcess:
             if done:
                 kiosk.result()
             self.screen.set_trouble(False)
-            if wait_s == RESTART_SCAN_S and not self.screen.busy:
+            if wait_s == RESTART_SCAN_S and not self.screen.busy and not self.releases.busy:
                 return
             wait_s = RESTART_SCAN_S
 

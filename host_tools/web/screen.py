@@ -24,6 +24,7 @@ from .around import Around
 
 SHOW_S = 30.0
 SILENT_S = 75.0  # a press of the button lasts 60 s
+_RELEASE_S = 330.0  # a token hangs up after 300 s
 MOST_CARDS = 12
 _CHANGES_S = 0.1  # between two pictures of the screen: smooth enough, and few enough for a small computer
 _LOOK_S = 3.0  # how often it is looked whether the people around have changed
@@ -31,8 +32,8 @@ _BEAT_S = 15.0  # after so long a silence a browser is told that the line still 
 _CODE = re.compile(r"[0-9A-Z]{6}")
 _MOST_LOG_DAYS = 60  # a forecast beyond says nothing
 
-State = Literal["found", "reading", "again", "safe", "exposed", "clerk", "failed"]
-FINAL: tuple[State, ...] = ("safe", "exposed", "clerk", "failed")
+State = Literal["found", "reading", "again", "release", "safe", "exposed", "clerk", "failed", "released"]
+FINAL: tuple[State, ...] = ("safe", "exposed", "clerk", "failed", "released")
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,23 @@ class LiveScreen:
         if card is None or card.state != "clerk":
             self._set(code, "again" if again else "failed")
 
+    # --- What the desk for releases tells; see release_desk.ReleaseScreen -----------------------------------------
+
+    def handing_over(self, code: str) -> None:
+        card = self.cards.get(code)
+        if card is not None:
+            self._remove(card)
+        self._set(code, "release")
+
+    def handed_over(self, code: str, released: bool) -> None:
+        card = self.cards.get(code)
+        if released:
+            self._set(code, "released")
+        elif card is not None:
+            self._remove(card)
+
+    # --- What the ledger tells -----------------------------------------------------------------------------------
+
     def turned_away(self, code: str) -> None:
         """The wearer is to see the clerk."""
         self._set(code, "clerk")
@@ -153,7 +171,7 @@ class LiveScreen:
         card.state = state
         if card.leaves is not None:
             card.leaves.cancel()
-        stays_s = self._show_s if state in FINAL else SILENT_S
+        stays_s = self._show_s if state in FINAL else _RELEASE_S if state == "release" else SILENT_S
         card.leaves = asyncio.get_running_loop().call_later(stays_s, self._remove, card)
         self._tell()
         return card

@@ -2,7 +2,7 @@
 
 import { Sound } from "./sound.js";
 
-const FINAL = new Set(["safe", "exposed", "clerk", "failed"]);
+const FINAL = new Set(["safe", "exposed", "clerk", "failed", "released"]);
 const LINE_LOST_MS = 20_000; // after so long without the kiosk no card stays, whatever it said
 const BACK_TO_VIETNAMESE_MS = 60_000; // nobody at the kiosk for so long: the next one finds it as it was
 
