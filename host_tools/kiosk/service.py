@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import structlog
+
 from host_tools.errors import UserError
 from host_tools.link.adapter import Adapter
 from host_tools.link.bluetooth import FoundToken, connected, tokens_in_sync_mode
-from host_tools.link.errors import SessionError
+from host_tools.link.errors import AnswerTimeout, LinkLost, SessionError
 from host_tools.link.session import KioskSession, TokenInfo
 from host_tools.link.synchronise import SyncResult, synchronise
 from host_tools.matching.case_finder import CaseFinder
@@ -34,6 +36,8 @@ ATTEMPTS = 3  # per press of the button; a link that breaks is taken up again wh
 REST_S = 3.0  # a token that has just been served may still be on the air as it was
 CONSENT_S = 60.0  # after so long a press of the button has run out
 AT_ONCE = 16  # whoever fills the air with false tokens fills no more than that of the kiosk
+_FAULT = "The kiosk has a fault, which its log describes. What was read so far is kept. Call the technician."
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,10 @@ class Kiosk:
         index: folder of the slot index for long lists; None: always hashlib.
         desk: the ledger; by default there is none.
         releases: which tokens come for a release; by default none.
+
+    Attributes:
+        scanning: tokens that come are heard.
+        link_lost: since `run` began, a session has ended without its token saying so: perhaps the adapter has gone.
     """
 
     def __init__(
@@ -200,6 +208,12 @@ class Kiosk:
         # By address: attempts that failed, and the loop time before which it is left alone.
         self._tried: dict[str, tuple[int, float]] = {}
         self._radio = asyncio.Semaphore(1)  # adapters connect to one device at a time
+        self.scanning = self.link_lost = False
+
+    @property
+    def busy(self) -> bool:
+        """Is a token being read?"""
+        return bool(self._serving)
 
     def use_list(self, cases: NationalList, version: ListVersion | None) -> None:
         """Judge by this list from the next wearer on. May take seconds for a long list, so call it in a thread."""
@@ -231,14 +245,21 @@ class Kiosk:
         return found
 
     async def run(self) -> None:
-        """Serve whoever comes, until cancelled."""
+        """Serve whoever comes, until cancelled.
+
+        Raises:
+            AdapterMissing: at the beginning only: bleak does not say when an adapter goes.
+        """
+        self.link_lost = False
         async with tokens_in_sync_mode(self._adapter) as found:
+            self.scanning = True
             try:
                 while True:
                     token = await found.get()
                     if token.short_code and token.address not in self._serving:
                         self._serve(token)
             finally:
+                self.scanning = False
                 tasks = list(self._serving.values())
                 for task in tasks:
                     task.cancel()
@@ -265,10 +286,15 @@ class Kiosk:
                 await self._one(token)
             attempt = 0
         except UserError as error:  # of the session or of the database: the sentence is for the clerk
+            self.link_lost |= isinstance(error, LinkLost | AnswerTimeout)
             self._screen.failed(token.short_code, str(error), attempt < ATTEMPTS)
             if attempt >= ATTEMPTS:
                 attempt = 0
                 rest_s = CONSENT_S
+        except Exception:  # a fault of the kiosk's own: the next wearer may have more luck
+            _log.exception("a token was not served")
+            self._screen.failed(token.short_code, _FAULT, False)
+            rest_s = CONSENT_S
         finally:
             now_s = asyncio.get_running_loop().time()
             self._tried[address] = (attempt, now_s + rest_s)
@@ -279,6 +305,7 @@ class Kiosk:
     async def _one(self, token: FoundToken) -> None:
         code = token.short_code
         self._screen.found(code)
+        now = self._from_now_on()
         async with self._session(token) as session:
             begun: list[int] = []
 
@@ -287,10 +314,10 @@ class Kiosk:
                     begun.append(next_seq)
                 self._screen.progress(code, next_seq - begun[0], max(info.next_seq - begun[0], 0))
 
-            result = await synchronise(session, self._store, self._now, progress)
+            result = await synchronise(session, self._store, now, progress)
             serial = result.info.serial
             try:
-                encounters = self._desk.encounters(serial, int(self._now()))
+                encounters = self._desk.encounters(serial, int(now()))
             except TurnedAway as error:
                 await session.show_verdict(VERDICT_CLERK)
                 with contextlib.suppress(SessionError):
@@ -300,12 +327,18 @@ class Kiosk:
             cases, finder, version = self._list
             verdict = assess(encounters, cases, finder, self._rules)
             await session.show_verdict(VERDICT_EXPOSED if verdict.kind == "exposed" else VERDICT_SAFE)
-            self._desk.told(serial, encounters, verdict, int(self._now()))
+            self._desk.told(serial, encounters, verdict, int(now()))
             with contextlib.suppress(SessionError):
                 await session.bye()  # everything is stored: a link that is lost now costs nothing
-        now_s = int(self._now())
+        now_s = int(now())
         version = version.at(now_s) if version else None
         self._screen.finished(code, WearerResult(result.info, result, encounters, verdict, now_s, version))
+
+    def _from_now_on(self) -> Callable[[], float]:
+        """The time that has been checked goes on evenly: a clock that is set meanwhile does not change this session."""
+        loop = asyncio.get_running_loop()
+        lead_s = self._now() - loop.time()
+        return lambda: lead_s + loop.time()
 
     @contextlib.asynccontextmanager
     async def _session(self, token: FoundToken) -> AsyncIterator[KioskSession]:

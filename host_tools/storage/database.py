@@ -104,12 +104,16 @@ class Database:
     Args:
         place: a file, or an SQLAlchemy URL.
 
+    Attributes:
+        failed: it has, since whoever asks last put this to False.
+
     Raises:
         StorageError: it cannot be opened, belongs to another program, or is of another version.
     """
 
     def __init__(self, place: str) -> None:
         self._place = place
+        self.failed = False
         try:
             url = _url(place)
             self._place = place if "://" not in place else url.render_as_string(hide_password=True)
@@ -171,6 +175,7 @@ class Database:
             yield
         except (DBAPIError, sqlite3.Error) as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
+            self.failed = True
             raise StorageError(
                 f"The database {self._place} cannot be used: {cause}. Nothing of this step was stored; what was there "
                 f"before is untouched, and the token keeps its log until it is stored. {_advice(cause)}"

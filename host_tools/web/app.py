@@ -22,13 +22,16 @@ STATIC = Path(__file__).with_name("static")
 
 async def _health(request: Request) -> Response:
     site = site_of(request)
-    found = await run_in_threadpool(health, site.office.database, site.office.now)
+    status = site.cases.status
+    found = await run_in_threadpool(health, site.office.database, site.office.now, status.published_s)
     problems = [*found.problems]
-    if site.screen.trouble:
+    if "radio" in site.screen.troubles:
         problems.append("The Bluetooth adapter cannot be used. Plug it in and switch it on.")
-    if site.cases.status.problem:
-        problems.append(site.cases.status.problem)
-    ok = found.ok and not site.screen.trouble
+    if "clock" in site.screen.troubles and "clock" not in found.troubles:
+        problems.append("The clock was set back while the kiosk was running. Set it.")
+    if status.problem:
+        problems.append(status.problem)
+    ok = found.ok and not site.screen.troubles
     return JSONResponse({"ok": ok, "problems": problems}, 200 if ok else 503)
 
 

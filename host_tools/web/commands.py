@@ -43,6 +43,10 @@ def kiosk(
         Literal["hardware", "virtual"],
         typer.Option(help="This PC's Bluetooth adapter, or a simulated office with a list and keys of its own."),
     ] = "hardware",
+    hci: Annotated[
+        str | None,
+        typer.Option(help="A Bluetooth controller that only the kiosk uses, by Bumble's name for it, as usb:0."),
+    ] = None,
     host: Annotated[str, typer.Option(help="Where browsers come in; by default only from this machine.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port of the pages.")] = 8000,
     name: Annotated[list[str] | None, typer.Option(help="A further name under which browsers reach it.")] = None,
@@ -52,6 +56,8 @@ def kiosk(
     as_json: Json = False,
 ) -> None:
     """The kiosk: reads tokens, keeps the fleet, and shows it on pages, until it is stopped."""
+    from host_tools.link import adapter
+
     from .start import Door, start_here, start_simulation
 
     door = Door(host, port, frozenset(name or ()), as_json)
@@ -63,5 +69,5 @@ def kiosk(
         raise UserError("The kiosk needs the national list: name it with --cases. Nothing was started.")
     if keys is None:
         raise UserError("The kiosk needs the key file of its fleet: name it with --keys. Nothing was started.")
-    source = listed.source(cases)
-    start_here(source, kiosk_root(keys, passphrase_file), judged_by, database, key_file, door)
+    used = adapter.real() if hci is None else adapter.hci(hci)
+    start_here(used, listed.source(cases), kiosk_root(keys, passphrase_file), judged_by, database, key_file, door)

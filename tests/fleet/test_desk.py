@@ -9,7 +9,7 @@ import structlog
 from fleet_kit import CASE_KEY, CLERK, NOON_S, list_of, meeting, record, serial, store, synced, wearer
 
 from host_tools.fleet import logs
-from host_tools.fleet.desk import ClockWrong
+from host_tools.fleet.clock import EARLIEST_S, ClockWrong
 from host_tools.fleet.health import health, metrics
 from host_tools.fleet.label import label_svg
 from host_tools.fleet.people import Unit
@@ -35,7 +35,9 @@ def test_a_token_outside_the_ledger_is_its_holders(office):
 
 
 def test_a_clock_that_went_backwards_sets_no_tokens_time(office):
-    office.desk.check_clock(0)
+    office.desk.check_clock(EARLIEST_S)
+    with pytest.raises(ClockWrong, match="it cannot be before 2020-01-01"):
+        office.desk.check_clock(EARLIEST_S - 1)
     store(office, serial(1), [])
     synced(office, serial(1))
     office.desk.check_clock(NOON_S - 60)

@@ -166,9 +166,10 @@ def test_a_database_that_is_away_is_told(client, office, monkeypatch):
 
 def test_health_tells_machines(client, site):
     assert client.get("/healthz").json() == {"ok": True, "problems": []}
-    site.screen.trouble = True
+    site.screen.troubles = {"radio"}
     answer = client.get("/healthz")
     assert (answer.status_code, answer.json()["ok"]) == (503, False)
+    assert "Plug it in" in answer.text
     assert "bluezone_tokens " in client.get("/metrics").text
 
 

@@ -199,10 +199,13 @@ def test_nothing_personal_stays(page, kiosk):
     assert not re.search(r"F1|88", page.locator("main").inner_text())
 
 
-def test_a_radio_that_fails_is_told(page, kiosk):
-    kiosk.call(lambda: kiosk.site.screen.set_trouble(True))
+@pytest.mark.parametrize(("kind", "words"), [("radio", "Bluetooth"), ("clock", "Giờ"), ("database", "lưu")])
+def test_what_fails_is_told(page, kiosk, kind, words):
+    kiosk.call(lambda: kiosk.site.screen.set_trouble(kind, True))
     expect(page.get_by_role("alert")).to_be_visible()
-    kiosk.call(lambda: kiosk.site.screen.set_trouble(False))
+    expect(page.locator("#trouble p:visible")).to_have_count(1)
+    expect(page.locator("#trouble p:visible")).to_contain_text(words)
+    kiosk.call(lambda: kiosk.site.screen.set_trouble(kind, False))
     expect(page.locator("#trouble")).to_be_hidden()
 
 
@@ -236,4 +239,4 @@ def test_user_errors_of_the_desk_pass(kiosk):
             raise UserError("The clock is wrong.")
 
     with pytest.raises(UserError, match="clock"):
-        ShowingDesk(Desk(), kiosk.site.screen).check_clock(0)  # type: ignore[arg-type]
+        ShowingDesk(Desk(), kiosk.site.screen, lambda _now_s: None).check_clock(0)  # type: ignore[arg-type]

@@ -31,10 +31,17 @@ function show(picture) {
       remove(code);
     }
   }
-  trouble.hidden = !picture.trouble;
+  worry(picture.trouble);
   document.querySelector("#near").textContent = picture.near;
   document.querySelector("#far").textContent = picture.far;
   arrange();
+}
+
+function worry(kind) {
+  for (const words of trouble.children) {
+    words.hidden = words.dataset.kind !== kind;
+  }
+  trouble.hidden = !kind;
 }
 
 function arrange() {
@@ -134,7 +141,7 @@ function listen() {
     show(JSON.parse(event.data));
   });
   line.addEventListener("error", () => {
-    trouble.hidden = false;
+    worry("kiosk");
     lineLost ||= setTimeout(() => {
       [...cards.keys()].forEach(remove);
       arrange();
