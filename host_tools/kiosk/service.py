@@ -65,8 +65,8 @@ class Screen(Protocol):
     def finished(self, code: str, result: WearerResult) -> None:
         """Everything is stored and judged."""
 
-    def failed(self, code: str, sentence: str, again: bool) -> None:
-        """Something went wrong; `again`: the kiosk tries once more by itself."""
+    def failed(self, code: str, error: UserError, again: bool) -> None:
+        """Something went wrong, in a sentence for the clerk; `again`: the kiosk tries once more by itself."""
 
 
 class Desk(Protocol):
@@ -222,7 +222,7 @@ class Kiosk:
             await self._one(token)
             attempt = 0
         except UserError as error:  # of the session or of the database: the sentence is for the clerk
-            self._screen.failed(token.short_code, str(error), attempt < ATTEMPTS)
+            self._screen.failed(token.short_code, error, attempt < ATTEMPTS)
             if attempt >= ATTEMPTS:
                 attempt = 0
                 rest_s = CONSENT_S
@@ -254,7 +254,7 @@ class Kiosk:
                 await session.show_verdict(VERDICT_CLERK)
                 with contextlib.suppress(SessionError):
                     await session.bye()
-                self._screen.failed(code, str(error), False)
+                self._screen.failed(code, error, False)
                 return
             cases, finder, version = self._list
             verdict = assess(encounters, cases, finder, self._rules)

@@ -10,6 +10,7 @@ const lang = document.body.dataset.lang;
 const board = document.querySelector("#cards");
 const idle = document.querySelector("#idle");
 const trouble = document.querySelector("#trouble");
+const offline = document.querySelector("#offline");
 const waiting = document.querySelector("#waiting");
 const sound = new Sound(document.querySelector("#sound"));
 const cards = new Map(); // code → { element, state }
@@ -32,14 +33,15 @@ function show(picture) {
     }
   }
   trouble.hidden = !picture.trouble;
+  offline.hidden = true;
   document.querySelector("#near").textContent = picture.near;
   document.querySelector("#far").textContent = picture.far;
   arrange();
 }
 
 function arrange() {
-  idle.hidden = cards.size > 0;
-  board.dataset.crowd = cards.size < 2 ? "one" : cards.size === 2 ? "two" : cards.size <= 6 ? "few" : "many";
+  idle.hidden = cards.size > 0 || !trouble.hidden || !offline.hidden; // nobody is invited in vain
+  board.dataset.crowd = ["one", "one", "two", "three"][cards.size] ?? (cards.size <= 6 ? "few" : "many");
   clearTimeout(nobody);
   if (cards.size === 0 && lang !== "vi") {
     nobody = setTimeout(() => location.replace("/"), BACK_TO_VIETNAMESE_MS);
@@ -94,15 +96,18 @@ async function tell(code, state) {
     return;
   }
   const element = holder.content.firstElementChild;
-  element.querySelector(".done").addEventListener("click", () => {
-    fetch(`/cards/${code}`, { method: "DELETE" }).catch(() => null);
-    remove(code);
-    arrange();
-  });
+  element.querySelector(".done").addEventListener("click", () => done(code));
   element.querySelector(".data")?.addEventListener("click", () => hold(element, code, "GET"));
   card.element.replaceWith(element);
   card.element = element;
   sound.verdict(state);
+}
+
+// The wearer has seen enough.
+function done(code) {
+  fetch(`/cards/${code}`, { method: "DELETE" }).catch(() => null);
+  remove(code);
+  arrange();
 }
 
 // What is held of the wearer, in a dialog that goes with the card.
@@ -134,7 +139,9 @@ function listen() {
     show(JSON.parse(event.data));
   });
   line.addEventListener("error", () => {
-    trouble.hidden = false;
+    trouble.hidden = true;
+    offline.hidden = false;
+    arrange();
     lineLost ||= setTimeout(() => {
       [...cards.keys()].forEach(remove);
       arrange();
@@ -145,5 +152,11 @@ function listen() {
   });
 }
 
+document.addEventListener("keydown", (event) => {
+  const [only, ...others] = cards.keys();
+  if (event.key === "Escape" && only && !others.length && FINAL.has(cards.get(only).state) && !event.defaultPrevented && !document.querySelector("dialog")) {
+    done(only);
+  }
+});
 arrange();
 listen();
