@@ -181,11 +181,6 @@ class ReleaseDesk:
 
     # --- The kiosk ---------------------------------------------------------------------------------------------
 
-    @property
-    def busy(self) -> bool:
-        """Is a token being served?"""
-        return any(job.seen.state in ("reading", "code", "checking") for job in self._jobs.values())
-
     def holds(self, code: str) -> bool:
         return any(job.seen.code == code and job.seen.state in UNDER_WAY for job in self._jobs.values())
 

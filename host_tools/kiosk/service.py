@@ -70,8 +70,8 @@ class Screen(Protocol):
     def finished(self, code: str, result: WearerResult) -> None:
         """Everything is stored and judged."""
 
-    def failed(self, code: str, sentence: str, again: bool) -> None:
-        """Something went wrong; `again`: the kiosk tries once more by itself."""
+    def failed(self, code: str, error: UserError, again: bool) -> None:
+        """Something went wrong, in a sentence for the clerk; `again`: the kiosk tries once more by itself."""
 
 
 class Desk(Protocol):
@@ -287,13 +287,13 @@ class Kiosk:
             attempt = 0
         except UserError as error:  # of the session or of the database: the sentence is for the clerk
             self.link_lost |= isinstance(error, LinkLost | AnswerTimeout)
-            self._screen.failed(token.short_code, str(error), attempt < ATTEMPTS)
+            self._screen.failed(token.short_code, error, attempt < ATTEMPTS)
             if attempt >= ATTEMPTS:
                 attempt = 0
                 rest_s = CONSENT_S
         except Exception:  # a fault of the kiosk's own: the next wearer may have more luck
             _log.exception("a token was not served")
-            self._screen.failed(token.short_code, _FAULT, False)
+            self._screen.failed(token.short_code, UserError(_FAULT), False)
             rest_s = CONSENT_S
         finally:
             now_s = asyncio.get_running_loop().time()
@@ -322,7 +322,7 @@ class Kiosk:
                 await session.show_verdict(VERDICT_CLERK)
                 with contextlib.suppress(SessionError):
                     await session.bye()
-                self._screen.failed(code, str(error), False)
+                self._screen.failed(code, error, False)
                 return
             cases, finder, version = self._list
             verdict = assess(encounters, cases, finder, self._rules)

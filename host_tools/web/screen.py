@@ -13,6 +13,7 @@ from typing import Literal
 
 import structlog
 
+from host_tools.errors import UserError
 from host_tools.fleet.clock import ClockWrong
 from host_tools.kiosk.charts import DayHistory
 from host_tools.kiosk.report import LOW_BATTERY_MV, history
@@ -24,6 +25,8 @@ from host_tools.storage.store import Encounter
 from tracing.wire import short_code
 
 from .around import Around
+from .cases import OLD_S
+from .failures import Failure, failure_of
 
 SHOW_S = 30.0
 SILENT_S = 75.0  # a press of the button lasts 60 s
@@ -53,6 +56,7 @@ class Details:
         days: contacts of each day, oldest first.
         previous_sync_s: Unix s; None: this was the first.
         log_days: for how many days of such contacts the token has room; None: nothing to judge by.
+        list_old: the list is, or may be, too old to rely upon.
     """
 
     serial: bytes
@@ -62,6 +66,7 @@ class Details:
     battery_mv: int
     previous_sync_s: int | None
     log_days: int | None
+    list_old: bool
 
     @property
     def battery_low(self) -> bool:
@@ -70,13 +75,14 @@ class Details:
 
 @dataclass(slots=True)
 class Card:
-    """One wearer. `done` of `total` records have arrived; `details` come with the verdict."""
+    """One wearer. `done` of `total` records have arrived; `details` come with the verdict, `failure` instead of it."""
 
     code: str
     state: State = "found"
     done: int = 0
     total: int = 0
     details: Details | None = None
+    failure: Failure | None = None
     leaves: asyncio.TimerHandle | None = None
 
 
@@ -122,10 +128,13 @@ class LiveScreen:
         if card is not None:
             card.details = details(result, self._rules)
 
-    def failed(self, code: str, sentence: str, again: bool) -> None:
+    def failed(self, code: str, error: UserError, again: bool) -> None:
         card = self.cards.get(code)
-        if card is None or card.state != "clerk":
-            self._set(code, "again" if again else "failed")
+        if card is not None and card.state == "clerk":
+            return
+        card = self._set(code, "again" if again else "failed")
+        if card is not None:
+            card.failure = failure_of(error)
 
     # --- What the desk for releases tells; see release_desk.ReleaseScreen -----------------------------------------
 
@@ -272,15 +281,17 @@ class ShowingDesk:
 
 def details(result: WearerResult, rules: Rules) -> Details:
     """What is told of a result."""
+    version = result.list_version
     days = {vietnam_day(encounter.start_s) for encounter in result.encounters}
     records_a_day = -(-len(result.encounters) // len(days)) if days else 0
     info = result.info
     return Details(
         serial=info.serial,
         verdict=result.verdict,
-        reasons=explain(result.verdict, result.list_version),
+        reasons=explain(result.verdict, version),
         days=history(result.encounters, rules),
         battery_mv=info.battery_mv,
         previous_sync_s=info.last_sync_s or None,
         log_days=min(info.capacity_records // records_a_day, _MOST_LOG_DAYS) if records_a_day else None,
+        list_old=version is not None and (version.age_s or 0) >= OLD_S,
     )
