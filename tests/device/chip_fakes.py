@@ -37,7 +37,7 @@ import time as _time
 
 def _sleep(s):  # takes no time: what a board would wait for has happened, if the test wants it to
     try:
-        _os.remove(PRESS)
+        _os.stat(PRESS)
     except OSError:
         return
     for level in (0, 1):
@@ -199,7 +199,7 @@ def flash_file(device: Path) -> Path:
 
 
 def press_file(device: Path) -> Path:
-    """Once it is there, the button is pressed as soon as the token waits; each press takes it away."""
+    """While it is there, somebody presses the button whenever the token waits."""
     return device.with_suffix(".press")
 
 
