@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from host_tools import command_completion
 from host_tools.errors import UserError
 from host_tools.provisioning import token_commands
 from host_tools.provisioning.command_kit import AsJson, Ports, print_outcomes
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
     from host_tools.provisioning.flash import Report
     from host_tools.provisioning.image import ChipImage, FlashImage
 
-_Board = Annotated[str, typer.Option(help="Name of a folder in boards/; by default whichever board it is.")]
+_Board = Annotated[
+    str,
+    typer.Option(
+        metavar="BOARD",
+        help="A folder in boards/; by default whichever board it is.",
+        autocompletion=command_completion.boards,
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:

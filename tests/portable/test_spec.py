@@ -818,7 +818,7 @@ def test_answer_of_sync(example_files):
     shown = json.loads(block("bluezone sync --json"))
     read = wearer_result()
     assert shown["tokens"] == [serve.result_json(read)]
-    token = Token(read.info.serial, "3J2824", None, None, None, read.finished_s)
+    token = Token(read.info.serial, "3J2824", None, None, read.finished_s)
     stored = StoredResult(token, read.verdict, read.list_version).as_json()
     assert stored | {"new_records": 2, "battery_mv": 2987} == shown["tokens"][0]
     source = ListSource("national_list.json", Path("kept"), public_key=load_public_key("authority.pub.pem"))
