@@ -105,6 +105,10 @@ class TokenService:
         """
         return self._board.ask("testing itself", f"t.self_test({button_s * 1000})", timeout_s=_SLOW_S + button_s)
 
+    def beckon(self, wait_s: int) -> bool:
+        """Let it blink until its button is pressed, or for so long; whether it was pressed."""
+        return self._board.ask("waiting for its button", f"t.beckon({wait_s * 1000})", timeout_s=_SLOW_S + wait_s)
+
 
 def faults(self_test: dict[str, str]) -> list[str]:
     """What a self-test found, in sentences."""

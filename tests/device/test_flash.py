@@ -18,6 +18,7 @@ from pty_board import PtyBoard
 
 from host_tools.errors import UserError
 from host_tools.provisioning import firmware_files
+from host_tools.provisioning.bench import Stopped
 from host_tools.provisioning.flash import Flash, Report
 from host_tools.provisioning.token_board import TokenBoard
 
@@ -131,7 +132,7 @@ def test_stopped_by_the_technician_then_finished_by_the_same_command(
 ) -> None:
     def stop(what: str, done: int, total: int) -> None:
         if what == "copying tracing/__init__.mpy":
-            raise KeyboardInterrupt
+            raise Stopped
 
     with PtyBoard(device) as board:
         run(board, project)

@@ -55,6 +55,7 @@ from host_tools.provisioning.escrow import EscrowKeys, open_escrow, seal
 from host_tools.provisioning.firmware_files import BuiltFile, boards
 from host_tools.provisioning.flash import Report
 from host_tools.provisioning.halves import Half
+from host_tools.provisioning.identify import Named
 from host_tools.provisioning.image import FlashImage
 from host_tools.provisioning.labels import write_labels
 from host_tools.provisioning.provision import Provisioned, Wiped
@@ -376,7 +377,7 @@ def test_only_known_kinds_of_blocks():
     files = {"data_trace.txt", "other_trace.txt", "national_list.json", "national_list.json.sig"}
     files |= {"authority.pub.pem", "staff.csv", "version.json", "next/list", "a/sums"}
     commands = ("sync", "release", "f2", "flash", "demo", "ingest", "match-stored", "match-nation")
-    commands += ("flash --offline-image", "update", "provision", "verify", "logs", "wipe", "labels")
+    commands += ("flash --offline-image", "update", "provision", "identify", "verify", "logs", "wipe", "labels")
     answers = {f"bluezone {command} --json" for command in commands}
     assert {block.name for block in BLOCKS} == files | answers | {""}
     assert all(bool(block.name) == (block.kind in ("json", "text")) for block in BLOCKS)
@@ -911,6 +912,7 @@ ON_BOARDS = {
     "flash": Report("", "", self_test=PARTS).as_dict(),
     "update": UpdateReport("", "", "", "", 0, 0, 0, 0.0).as_dict(),
     "provision": Provisioned("", "", "", "", 0, "").as_dict(),
+    "identify": Named("", "").as_dict(),
     "wipe": Wiped("", "", True).as_dict(),
     "verify": Verified("", "", "", "", "", "", 0, 0, 0, {**PARTS, "button": ""}, [""]).as_dict(),
 }
