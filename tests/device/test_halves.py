@@ -15,7 +15,7 @@ import pytest
 
 from host_tools.errors import UserError
 from host_tools.provisioning.drive import Drive
-from host_tools.provisioning.firmware_files import BuiltFile, start_programs
+from host_tools.provisioning.firmware_files import Builds, BuiltFile, boards, start_programs, store_blocks
 from host_tools.provisioning.halves import FOLDERS, Half, HalfCopy
 
 BOARD = "nrf52840_circuitpython"
@@ -217,6 +217,15 @@ def test_other_start_programs_are_for_flash_alone(token: Path, copied: Callable[
     assert not done.runs  # `update` refuses then
     assert (done.copied, done.bytes) == (1, len(changed["code.py"]))
     assert start(token) == "runs 1 1 1\nnewer\n"
+
+
+def test_both_copies_and_the_log_fit_on_the_drive() -> None:
+    settings = boards()[BOARD]
+    with Builds() as builds:
+        _, built = builds.get(BOARD, compiled=False)
+    copy_bytes = sum(-(-file.size // 4096) * 4096 for file in built)
+    log_bytes = (store_blocks(settings) + 2) * 8192 + 4096  # SPEC.md, "Flash under CircuitPython"
+    assert 2 * copy_bytes + log_bytes < (2 << 20) - (64 << 10)  # what is left over is FAT's and the start programs'
 
 
 def test_too_little_room_leaves_everything(
