@@ -28,7 +28,8 @@ KEEP_S = 900.0
 _REST_S = 3.0  # after a visit that came to nothing: another device may have called itself by that code
 
 State = Literal["waiting", "reading", "code", "checking", "done", "fetched", "failed"]
-UNDER_WAY: tuple[State, ...] = ("waiting", "reading", "code", "checking")
+_HERE: tuple[State, ...] = ("reading", "code", "checking")
+UNDER_WAY: tuple[State, ...] = ("waiting", *_HERE)
 
 
 class ReleaseError(UserError):
@@ -184,7 +185,7 @@ class ReleaseDesk:
     @property
     def busy(self) -> bool:
         """Is a token being served?"""
-        return any(job.seen.state in ("reading", "code", "checking") for job in self._jobs.values())
+        return any(job.seen.state in _HERE for job in self._jobs.values())
 
     def holds(self, code: str) -> bool:
         return any(job.seen.code == code and job.seen.state in UNDER_WAY for job in self._jobs.values())
@@ -209,10 +210,9 @@ class ReleaseDesk:
             self._released(job, found)
         except UserError as error:
             self._went_wrong(job, error)
-        except asyncio.CancelledError:
-            self._fail(job, "The kiosk's radio was stopped. Nothing was released. Begin again.")
-            raise
         finally:
+            if job.seen.state in _HERE:
+                self._fail(job, "The kiosk has stopped reading this token. Nothing was released. Begin again.")
             self._screen.handed_over(code, job.seen.state == "done")
 
     def _history(self, job: _Job, serial: bytes) -> list[Encounter]:
