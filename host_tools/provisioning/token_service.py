@@ -11,6 +11,7 @@ from host_tools.provisioning.token_keys import TokenKeys
 _STATE_BLOCKS = 2
 _BLOCKS_AT_ONCE = 16  # an ESP32 takes about 50 ms for each
 _SLOW_S = 30
+_KEYS_S = 8  # the ledger is held meanwhile; a kiosk that wants to write waits 10 s (storage.database)
 # A board that holds its firmware twice has to be asked first which copy it runs.
 START_SERVICE = """
 try:
@@ -72,7 +73,7 @@ class TokenService:
         """
         words = [keys.serial, keys.daily_key, keys.sync_key, log_key, keys.code_key, keys.escrow]
         given = ", ".join([str(now_s), str(keys.first_day), str(log_segment), *(repr(word.hex()) for word in words)])
-        return _identity(self._board.ask("writing its keys", f"t.provision({given})", timeout_s=_SLOW_S))
+        return _identity(self._board.ask("writing its keys", f"t.provision({given})", timeout_s=_KEYS_S))
 
     def erase(self, progress: Progress, log_only: bool) -> bool:
         """Erase log and keys, the keys last; whether all of it reads as ones.
