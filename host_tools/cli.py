@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 
 import typer
+from typer.main import get_command
 
+from host_tools.command_words import with_words
 from host_tools.errors import UserError
 
 EXIT_UNUSABLE = 2
@@ -56,7 +58,7 @@ def run(app: typer.Typer, args: Sequence[str]) -> int:
         and with `--json` also on stdout as `{"error": …}`, so that a program never reads an empty answer.
     """
     try:
-        status = app(args=list(args), prog_name="bluezone", standalone_mode=False)
+        status = with_words(get_command(app)).main(args=list(args), prog_name="bluezone", standalone_mode=False)
     except UserError as error:
         return _unusable(str(error), args)
     except typer.TyperException as error:

@@ -23,13 +23,15 @@ from .clock import Clock
 from .tables import account_table, failure_table, session_table
 
 Role = Literal["admin", "clerk", "officer", "viewer"]
-Permission = Literal["see fleet", "change fleet", "see people", "see results", "accounts", "settings", "see audit"]
+Permission = Literal[
+    "see fleet", "change fleet", "see people", "see results", "release", "accounts", "settings", "see audit"
+]  # fmt: skip
 
 # Nobody has everything: who keeps the accounts does not see results, who sees results does not change the ledger.
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     "viewer": frozenset({"see fleet"}),
     "clerk": frozenset({"see fleet", "change fleet", "see people"}),
-    "officer": frozenset({"see fleet", "see people", "see results"}),
+    "officer": frozenset({"see fleet", "see people", "see results", "release"}),
     "admin": frozenset({"see fleet", "change fleet", "see people", "accounts", "settings", "see audit"}),
 }
 

@@ -163,17 +163,20 @@ def label(
 
 
 def units(database: Where = DATABASE, key_file: Key = None, as_json: Json = False) -> None:
-    """Each unit's tokens and the share synced within the last 7 days."""
+    """Each unit's tokens, the share synced within the last 7 days, and how many are with nobody."""
     with opened(database, key_file) as office:
         shares = office.listing.shares()
     told = [
         {
             "agency": share.unit.agency, "district": share.unit.district, "kind": share.unit.kind,
-            "tokens": share.tokens, "synced_7d": share.recent, "percent": share.percent,
+            "tokens": share.tokens, "synced_7d": share.recent, "percent": share.percent, "spare": share.spare,
         }
         for share in shares
     ]  # fmt: skip
-    lines = [f"{row['percent']:>3} %  {row['synced_7d']} of {row['tokens']}  {row['agency']}" for row in told]
+    lines = [
+        f"{row['percent']:>3} %  {row['synced_7d']} of {row['tokens']}, {row['spare']} spare  {row['agency']}"
+        for row in told
+    ]
     say(as_json, {"units": told}, "\n".join(lines))
 
 

@@ -1,29 +1,19 @@
 """The kiosk's questions to the ledger while a wearer stands before it."""
 
-from datetime import UTC, datetime
-
 import sqlalchemy as sa
 
-from host_tools.errors import UserError
 from host_tools.kiosk.service import TurnedAway
 from host_tools.matching.verdict import Verdict
 from host_tools.storage.database import Database, record_table
 from host_tools.storage.store import Encounter, Store, read_encounters
 from tracing import wire
 
-from . import alerts, audit
+from . import alerts, audit, clock
 from .ledger import Ledger
 from .periods import Period, periods, records_of
 from .privacy import Privacy
 from .results import Results
 from .tables import assignment_table
-
-_CLOCKS_DIFFER_S = 120  # two kiosks' clocks may
-
-
-class ClockWrong(UserError):
-    """The kiosk's clock cannot be right: no token's clock is set by it."""
-
 
 _REASONS = {
     "lost": "is reported lost",
@@ -46,14 +36,9 @@ class FleetDesk:
         """Before a token's clock is set.
 
         Raises:
-            ClockWrong: time has gone backwards since the last sync.
+            ClockWrong: time has gone backwards since the last sync, or it is before there were tokens.
         """
-        latest_s = self._store.latest_sync_s()
-        if now_s < latest_s - _CLOCKS_DIFFER_S:
-            raise ClockWrong(
-                f"This kiosk's clock says {_moment(now_s)}, but the last sync was at {_moment(latest_s)} (UTC). "
-                "Nothing was read, and no token's clock was set. Set the kiosk's clock, then try again."
-            )
+        clock.check(now_s, self._store.latest_sync_s())
 
     def encounters(self, serial: bytes, now_s: int) -> list[Encounter]:
         """What the one who holds the token may be judged by: their own encounters.
@@ -104,7 +89,3 @@ class FleetDesk:
 
     def _period(self, own: list[Period]) -> Period | None:
         return next((period for period in own if period.until_s is None), None)
-
-
-def _moment(unix_s: float) -> str:
-    return f"{datetime.fromtimestamp(unix_s, UTC):%Y-%m-%d %H:%M}"

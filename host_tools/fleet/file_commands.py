@@ -6,8 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from host_tools.kiosk.commands import Board, RuleSet, rules_for
-from host_tools.matching.list_options import AllowHttp, AllowUnsigned, Cases, ListCache, ListKey
+from host_tools.matching.exposures import TOLERANCE_S
+from host_tools.matching.list_options import (
+    NO_LIST_OPTIONS,
+    Board,
+    Cases,
+    ListOptions,
+    RuleSet,
+    Tolerance,
+    rules_for,
+    with_list_options,
+)
 
 from .command_kit import DATABASE, Json, Key, TokenName, Where, actor, opened
 
@@ -22,7 +31,7 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the subcommands."""
     app.command()(export)
-    app.command()(report)
+    app.command()(with_list_options(report))
 
 
 def export(
@@ -54,21 +63,18 @@ def report(
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
     database: Where = DATABASE,
     key_file: Key = None,
-    list_key: ListKey = None,
-    list_cache: ListCache = None,
-    allow_http: AllowHttp = False,
-    allow_unsigned: AllowUnsigned = False,
+    listed: ListOptions = NO_LIST_OPTIONS,
     rules: RuleSet = None,
     board: Board = None,
+    tolerance: Tolerance = TOLERANCE_S,
     as_json: Json = False,
 ) -> None:
     """Hold a list against all stored logs and write the verdicts as one HTML page."""
     from host_tools.fleet import audit
     from host_tools.kiosk.report import write_report
-    from host_tools.matching.list_options import list_source
 
-    judged_by = rules_for(rules, board)
-    source = list_source(cases, list_key, list_cache, allow_http=allow_http, allow_unsigned=allow_unsigned)
+    judged_by = rules_for(rules, board, tolerance)
+    source = listed.source(cases)
     with opened(database, key_file) as office:
         national, status = source.load(office.now())
         wearers = _wearers(office, national, status, judged_by)

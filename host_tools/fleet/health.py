@@ -1,49 +1,74 @@
 """How the kiosk is, for machines: /healthz and Prometheus."""
 
+import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from host_tools.storage.database import Database, StorageError, record_table, token_table
 
-from . import alerts
-from .clock import Clock
+from . import alerts, clock, settings
+from .clock import Clock, ClockWrong
 from .tables import alert_table, session_table, state_table
 
 LITTLE_ROOM_BYTES = 200_000_000
+_ROOM_NAME, _ROOM_BYTES = "health.room", 16_384  # a batch of records needs no less
+
+Trouble = Literal["clock", "database"]
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """`ok` is false when a wearer cannot be served; `problems` are sentences for the technician."""
+    """`troubles` keep wearers from being served; `problems` are sentences for the technician, also of lesser things."""
 
-    ok: bool
+    troubles: frozenset[Trouble]
     problems: tuple[str, ...]
 
+    @property
+    def ok(self) -> bool:
+        return not self.troubles
+
     def as_dict(self) -> dict[str, object]:
-        return asdict(self)
+        return {"ok": self.ok, "problems": self.problems}
 
 
-def health(database: Database, now: Clock) -> Health:
-    """Whether the database answers, there is room on its disk, and the clock does not lag behind the last sync."""
+def health(database: Database, now: Clock, published_s: int | None = None) -> Health:
+    """Whether the database answers and takes what it is given, there is room on its disk, and the clock can be right.
+
+    Args:
+        published_s: of the list in use, see clock.check.
+    """
     problems: list[str] = []
-    ok = True
     try:
         with database.reading() as connection:
             latest_s = connection.scalar(sa.select(sa.func.max(token_table.c.last_sync_s))) or 0
+        if database.failed:
+            _try_writing(database)
     except StorageError as error:
-        return Health(False, (str(error),))
-    if now() < latest_s - 120:
-        ok = False
-        problems.append("The clock lags behind the last sync. Set it.")
+        return Health(frozenset({"database"}), (str(error),))
+    troubles: set[Trouble] = set()
+    try:
+        clock.check(now(), latest_s, published_s)
+    except ClockWrong as error:
+        troubles.add("clock")
+        problems.append(str(error))
     if database.sqlite_file:
         free = shutil.disk_usage(Path(database.sqlite_file).resolve().parent).free
         if free < LITTLE_ROOM_BYTES:
             problems.append(f"The disk has {free // 1_000_000} MB left. Make room.")
-    return Health(ok, tuple(problems))
+    return Health(frozenset(troubles), tuple(problems))
+
+
+def _try_writing(database: Database) -> None:
+    # After a failure only: whether as much as a wearer brings can be kept again.
+    for value in (os.urandom(_ROOM_BYTES), None):
+        with database.writing() as connection:
+            settings.put(connection, _ROOM_NAME, value)
+    database.failed = False
 
 
 def metrics(database: Database, now: Clock) -> bytes:

@@ -5,15 +5,18 @@ Knows neither screen nor adapter: a Screen shows what happens, an Adapter reache
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import structlog
+
 from host_tools.errors import UserError
 from host_tools.link.adapter import Adapter
 from host_tools.link.bluetooth import FoundToken, connected, tokens_in_sync_mode
-from host_tools.link.errors import SessionError
+from host_tools.link.errors import AnswerTimeout, LinkLost, SessionError
 from host_tools.link.session import KioskSession, TokenInfo
 from host_tools.link.synchronise import SyncResult, synchronise
 from host_tools.matching.case_finder import CaseFinder
@@ -33,6 +36,8 @@ ATTEMPTS = 3  # per press of the button; a link that breaks is taken up again wh
 REST_S = 3.0  # a token that has just been served may still be on the air as it was
 CONSENT_S = 60.0  # after so long a press of the button has run out
 AT_ONCE = 16  # whoever fills the air with false tokens fills no more than that of the kiosk
+_FAULT = "The kiosk has a fault, which its log describes. What was read so far is kept. Call the technician."
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,21 @@ class Desk(Protocol):
         """The wearer has been told the verdict."""
 
 
+class Releases(Protocol):
+    """Tokens that are awaited for a release, not for a sync (host_tools.kiosk.release_desk)."""
+
+    def holds(self, code: str) -> bool:
+        """Is the token awaited? Then it gets no sync."""
+        ...
+
+    def ready(self, code: str) -> bool:
+        """May the awaited token be served now?"""
+        ...
+
+    async def serve(self, code: str, session: AbstractAsyncContextManager[KioskSession]) -> None:
+        """One visit of the awaited token."""
+
+
 class TurnedAway(UserError):
     """The token is not for whoever holds it: the wearer is sent to the clerk, and told nothing else."""
 
@@ -112,13 +132,29 @@ class OpenDesk:
         """Nothing is kept of it."""
 
 
+class NoReleases:
+    """Every token comes for a sync."""
+
+    def holds(self, code: str) -> bool:
+        """None is awaited."""
+        return False
+
+    def ready(self, code: str) -> bool:
+        """None is awaited."""
+        return False
+
+    async def serve(self, code: str, session: AbstractAsyncContextManager[KioskSession]) -> None:
+        """None is awaited."""
+
+
 def assess(encounters: list[Encounter], cases: NationalList, finder: CaseFinder, rules: Rules) -> Verdict:
     """The verdict on a wearer's encounters.
 
     Args:
         finder: of `cases`.
     """
-    exposures = match_encounters(encounters, finder.index_for(encounters))
+    index = finder.index_for(encounters, rules.tolerance_s)
+    exposures = match_encounters(encounters, index, rules.tolerance_s)
     return judge(exposures, rules, infectious_s=infectious_periods(cases.cases, exposures))
 
 
@@ -136,6 +172,11 @@ class Kiosk:
         list_version: which list `cases` is, for the explanations.
         index: folder of the slot index for long lists; None: always hashlib.
         desk: the ledger; by default there is none.
+        releases: which tokens come for a release; by default none.
+
+    Attributes:
+        scanning: tokens that come are heard.
+        link_lost: since `run` began, a session has ended without its token saying so: perhaps the adapter has gone.
     """
 
     def __init__(
@@ -150,6 +191,7 @@ class Kiosk:
         list_version: ListVersion | None = None,
         index: Path | None = None,
         desk: Desk | None = None,
+        releases: Releases | None = None,
     ) -> None:
         self._adapter = adapter
         self._store = store
@@ -159,12 +201,19 @@ class Kiosk:
         self._now = now
         self._screen = screen
         self._desk = desk or OpenDesk(store)
+        self._releases = releases or NoReleases()
         self.use_list(cases, list_version)
         self._stored_matched: NationalList | None = None  # the list that all stored logs have been held against
         self._serving: dict[str, asyncio.Task] = {}  # by address
         # By address: attempts that failed, and the loop time before which it is left alone.
         self._tried: dict[str, tuple[int, float]] = {}
         self._radio = asyncio.Semaphore(1)  # adapters connect to one device at a time
+        self.scanning = self.link_lost = False
+
+    @property
+    def busy(self) -> bool:
+        """Is a token being read?"""
+        return bool(self._serving)
 
     def use_list(self, cases: NationalList, version: ListVersion | None) -> None:
         """Judge by this list from the next wearer on. May take seconds for a long list, so call it in a thread."""
@@ -196,22 +245,33 @@ class Kiosk:
         return found
 
     async def run(self) -> None:
-        """Serve whoever comes, until cancelled."""
+        """Serve whoever comes, until cancelled.
+
+        Raises:
+            AdapterMissing: at the beginning only: bleak does not say when an adapter goes.
+        """
+        self.link_lost = False
         async with tokens_in_sync_mode(self._adapter) as found:
+            self.scanning = True
             try:
                 while True:
                     token = await found.get()
                     if token.short_code and token.address not in self._serving:
                         self._serve(token)
             finally:
+                self.scanning = False
                 tasks = list(self._serving.values())
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     def _serve(self, token: FoundToken) -> None:
-        _, rest_until_s = self._tried.get(token.address, (0, 0.0))
-        if len(self._serving) < AT_ONCE and asyncio.get_running_loop().time() >= rest_until_s:
+        if self._releases.holds(token.short_code):
+            ready = self._releases.ready(token.short_code)  # whatever has become of its visits before
+        else:
+            _, rest_until_s = self._tried.get(token.address, (0, 0.0))
+            ready = asyncio.get_running_loop().time() >= rest_until_s
+        if ready and len(self._serving) < AT_ONCE:
             self._serving[token.address] = asyncio.create_task(self._attempt(token))
 
     async def _attempt(self, token: FoundToken) -> None:
@@ -219,13 +279,22 @@ class Kiosk:
         attempt = self._tried.get(address, (0, 0.0))[0] + 1
         rest_s = REST_S
         try:
-            await self._one(token)
+            if self._releases.holds(token.short_code):
+                rest_s = CONSENT_S + REST_S  # who came for a release is told no verdict for the same press
+                await self._releases.serve(token.short_code, self._session(token))
+            else:
+                await self._one(token)
             attempt = 0
         except UserError as error:  # of the session or of the database: the sentence is for the clerk
+            self.link_lost |= isinstance(error, LinkLost | AnswerTimeout)
             self._screen.failed(token.short_code, error, attempt < ATTEMPTS)
             if attempt >= ATTEMPTS:
                 attempt = 0
                 rest_s = CONSENT_S
+        except Exception:  # a fault of the kiosk's own: the next wearer may have more luck
+            _log.exception("a token was not served")
+            self._screen.failed(token.short_code, UserError(_FAULT), False)
+            rest_s = CONSENT_S
         finally:
             now_s = asyncio.get_running_loop().time()
             self._tried[address] = (attempt, now_s + rest_s)
@@ -236,9 +305,8 @@ class Kiosk:
     async def _one(self, token: FoundToken) -> None:
         code = token.short_code
         self._screen.found(code)
-        self._desk.check_clock(self._now())
-        async with self._connection(token) as transport:
-            session = KioskSession(transport, self._root, code)
+        now = self._from_now_on()
+        async with self._session(token) as session:
             begun: list[int] = []
 
             def progress(info: TokenInfo, next_seq: int) -> None:
@@ -246,10 +314,10 @@ class Kiosk:
                     begun.append(next_seq)
                 self._screen.progress(code, next_seq - begun[0], max(info.next_seq - begun[0], 0))
 
-            result = await synchronise(session, self._store, self._now, progress)
+            result = await synchronise(session, self._store, now, progress)
             serial = result.info.serial
             try:
-                encounters = self._desk.encounters(serial, int(self._now()))
+                encounters = self._desk.encounters(serial, int(now()))
             except TurnedAway as error:
                 await session.show_verdict(VERDICT_CLERK)
                 with contextlib.suppress(SessionError):
@@ -259,16 +327,23 @@ class Kiosk:
             cases, finder, version = self._list
             verdict = assess(encounters, cases, finder, self._rules)
             await session.show_verdict(VERDICT_EXPOSED if verdict.kind == "exposed" else VERDICT_SAFE)
-            self._desk.told(serial, encounters, verdict, int(self._now()))
+            self._desk.told(serial, encounters, verdict, int(now()))
             with contextlib.suppress(SessionError):
                 await session.bye()  # everything is stored: a link that is lost now costs nothing
-        now_s = int(self._now())
+        now_s = int(now())
         version = version.at(now_s) if version else None
         self._screen.finished(code, WearerResult(result.info, result, encounters, verdict, now_s, version))
 
+    def _from_now_on(self) -> Callable[[], float]:
+        """The time that has been checked goes on evenly: a clock that is set meanwhile does not change this session."""
+        loop = asyncio.get_running_loop()
+        lead_s = self._now() - loop.time()
+        return lambda: lead_s + loop.time()
+
     @contextlib.asynccontextmanager
-    async def _connection(self, token: FoundToken):
+    async def _session(self, token: FoundToken) -> AsyncIterator[KioskSession]:
+        self._desk.check_clock(self._now())
         async with contextlib.AsyncExitStack() as stack:
             async with self._radio:
                 transport = await stack.enter_async_context(connected(self._adapter, token))
-            yield transport
+            yield KioskSession(transport, self._root, token.short_code)

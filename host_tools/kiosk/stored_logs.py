@@ -54,7 +54,8 @@ def newly_exposed(
     """
     found = []
     for token, encounters in logs:
-        exposures = match_encounters(encounters, finder.index_for(encounters))
+        index = finder.index_for(encounters, rules.tolerance_s)
+        exposures = match_encounters(encounters, index, rules.tolerance_s)
         earlier = [each for each in exposures if each.case not in new_cases]
         if len(earlier) < len(exposures):
             verdict = _judged(exposures, cases.cases, rules)

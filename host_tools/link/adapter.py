@@ -1,9 +1,13 @@
-"""Which Bluetooth adapter the kiosk uses: the PC's own through bleak's own backend, or a virtual one."""
+"""Which Bluetooth adapter the kiosk uses: the PC's own through bleak's own backend, one that the kiosk drives itself,
+or a virtual one."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bleak import BleakClient, BleakScanner
+
+if TYPE_CHECKING:
+    from .bumble_backend import Radio
 
 
 @dataclass(frozen=True)
@@ -38,9 +42,20 @@ def real() -> Adapter:
 
 def virtual(device) -> Adapter:
     """A Bumble device on the virtual air."""
+    from .bumble_backend import Ready
+
+    return over(Ready(device))
+
+
+def hci(name: str) -> Adapter:
+    """A controller that the kiosk drives itself, by Bumble's name for the way to it, such as usb:0."""
+    from .hci import HciRadio
+
+    return over(HciRadio(name))
+
+
+def over(radio: "Radio") -> Adapter:
+    """A Bumble device, wherever it comes from."""
     from .bumble_backend import BumbleClient, BumbleScanner
 
-    return Adapter(
-        {"backend": BumbleScanner, "bumble_device": device},
-        {"backend": BumbleClient, "bumble_device": device},
-    )
+    return Adapter({"backend": BumbleScanner, "radio": radio}, {"backend": BumbleClient, "radio": radio})

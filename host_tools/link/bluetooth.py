@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from bleak.backends.device import BLEDevice
-from bleak.exc import BleakError
 
 from host_tools.errors import UserError
 from tracing.wire import (
@@ -21,6 +20,13 @@ from .adapter import Adapter
 from .errors import LinkLost
 
 _ATT_HEADER_BYTES = 3
+# Services of this PC that restart, and strangers' devices, may leave any call without an answer.
+_SCANNER_LIMIT_S = 15.0
+CONNECT_LIMIT_S = 20.0  # with all that is asked before the session; nobody else is connected meanwhile
+_DISCONNECT_LIMIT_S = 10.0
+
+# An adapter that is pulled out and a Bluetooth service that ends make bleak raise more than its own errors: EOFError of
+# a closed bus, AssertionError of what it takes for granted, and those of its backends. To the kiosk they are all one.
 
 
 class AdapterMissing(UserError):
@@ -60,16 +66,19 @@ async def tokens_in_sync_mode(adapter: Adapter) -> AsyncIterator["asyncio.Queue[
 
     scanner = adapter.scanner(detected, [SYNC_SERVICE_UUID])
     try:
-        await scanner.start()
-    except (BleakError, OSError) as error:
+        async with asyncio.timeout(_SCANNER_LIMIT_S):
+            await scanner.start()
+    except Exception as error:
         raise AdapterMissing(
-            f"The Bluetooth adapter cannot scan ({error}). Nothing was read. Check that it is plugged in and on."
+            f"The Bluetooth adapter cannot scan ({error or type(error).__name__}). Nothing was read. Check that it is "
+            "plugged in and on."
         ) from error
     try:
         yield found
     finally:
-        with contextlib.suppress(BleakError, OSError):
-            await scanner.stop()
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(_SCANNER_LIMIT_S):
+                await scanner.stop()
 
 
 def _short_code(name: str) -> str:
@@ -90,14 +99,14 @@ class BleakTransport:
         """What fits into one write."""
         try:
             return self._client.mtu_size - _ATT_HEADER_BYTES
-        except BleakError as error:
+        except Exception as error:
             raise LinkLost from error
 
     async def write(self, fragment: bytes) -> None:
         """Send one fragment and wait until the token has it."""
         try:
             await self._client.write_gatt_char(self._control, fragment, response=True)
-        except (BleakError, OSError) as error:
+        except Exception as error:
             raise LinkLost from error
 
 
@@ -116,19 +125,20 @@ async def connected(adapter: Adapter, token: FoundToken) -> AsyncIterator[BleakT
 
     client = adapter.client(token.device, gone)
     try:
-        await client.connect()
-    except (TimeoutError, BleakError, OSError) as error:
-        raise LinkLost("The token was found but could not be connected.") from error
-    try:
-        if client.services.get_characteristic(SYNC_DATA_UUID) is None:
-            raise LinkLost("The device that answered is not a token.")
-        transport = BleakTransport(client)
-        receive = transport.receive
         try:
-            await client.start_notify(SYNC_DATA_UUID, lambda _source, data: receive.put_nowait(bytes(data)))
-        except (BleakError, OSError) as error:
-            raise LinkLost from error
+            async with asyncio.timeout(CONNECT_LIMIT_S):
+                await client.connect()
+                if client.services.get_characteristic(SYNC_DATA_UUID) is None:
+                    raise LinkLost("The device that answered is not a token.")
+                transport = BleakTransport(client)
+                receive = transport.receive
+                await client.start_notify(SYNC_DATA_UUID, lambda _source, data: receive.put_nowait(bytes(data)))
+        except LinkLost:
+            raise
+        except Exception as error:
+            raise LinkLost("The token was found but could not be connected.") from error
         yield transport
     finally:
-        with contextlib.suppress(BleakError, OSError, asyncio.TimeoutError):
-            await client.disconnect()
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(_DISCONNECT_LIMIT_S):
+                await client.disconnect()

@@ -1,11 +1,11 @@
 """A bleak backend over a Bumble device: the kiosk's code meets virtual tokens through the API it uses on a PC.
 
-Pass `backend=` and `bumble_device=` to bleak's BleakScanner and BleakClient; `adapter.virtual` does it.
+Pass `backend=` and `radio=` to bleak's BleakScanner and BleakClient; `adapter.over` does it.
 """
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from bleak.assigned_numbers import gatt_char_props_to_strs
@@ -22,6 +22,31 @@ from bumble.core import AdvertisingData, BaseBumbleError, PhysicalTransport
 from bumble.device import Advertisement, Connection, Device, Peer
 
 _MTU = 517  # what BlueZ asks for on every connection
+
+
+class Radio(Protocol):
+    """Where the Bumble device comes from. Both raise BleakError, or OSError, when there is none."""
+
+    async def open(self) -> Device:
+        """The device; it is made ready, or made anew, if need be."""
+        ...
+
+    def device(self) -> Device:
+        """The device that was opened last, if it is still there."""
+        ...
+
+
+class Ready:
+    """A device that is always there; see Radio."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+
+    async def open(self) -> Device:
+        return self._device
+
+    def device(self) -> Device:
+        return self._device
 
 
 def _uuid(uuid) -> str:
@@ -67,21 +92,28 @@ def advertisement_data(advertisement: Advertisement) -> AdvertisementData:
 class BumbleScanner(BaseBleakScanner):
     """bleak's scanner interface on a Bumble device."""
 
-    def __init__(
-        self, detection_callback, service_uuids, scanning_mode, *, bumble_device: Device, **_kwargs: Any
-    ) -> None:
+    def __init__(self, detection_callback, service_uuids, scanning_mode, *, radio: Radio, **_kwargs: Any) -> None:
         super().__init__(detection_callback, service_uuids)
-        self._device = bumble_device
+        self._radio = radio
+        self._device: Device | None = None
         self._active = scanning_mode == "active"
 
     async def start(self) -> None:
         self.seen_devices = {}
-        self._device.on("advertisement", self._advertisement)
-        await self._device.start_scanning(active=self._active, filter_duplicates=False)
+        self._device = device = await self._radio.open()
+        device.on("advertisement", self._advertisement)
+        try:
+            await device.start_scanning(active=self._active, filter_duplicates=False)
+        except Exception:
+            device.remove_listener("advertisement", self._advertisement)
+            raise
 
     async def stop(self) -> None:
-        self._device.remove_listener("advertisement", self._advertisement)
-        await self._device.stop_scanning()
+        device, self._device = self._device, None
+        if device is not None:
+            device.remove_listener("advertisement", self._advertisement)
+            if self._radio.device() is device:
+                await device.stop_scanning()
 
     def _advertisement(self, advertisement: Advertisement) -> None:
         address = advertisement.address.to_string(False)
@@ -94,9 +126,9 @@ class BumbleScanner(BaseBleakScanner):
 class BumbleClient(BaseBleakClient):
     """bleak's client interface on a Bumble device."""
 
-    def __init__(self, address_or_ble_device, *, bumble_device: Device, **kwargs: Any) -> None:
+    def __init__(self, address_or_ble_device, *, radio: Radio, **kwargs: Any) -> None:
         super().__init__(address_or_ble_device, **kwargs)
-        self._device = bumble_device
+        self._radio = radio
         if isinstance(address_or_ble_device, BLEDevice):
             self._peer_address: hci.Address = address_or_ble_device.details
             self._name = address_or_ble_device.name
@@ -126,7 +158,7 @@ class BumbleClient(BaseBleakClient):
 
     async def connect(self, pair: bool, **_kwargs: Any) -> None:
         try:
-            self._connection = await self._device.connect(
+            self._connection = await self._radio.device().connect(
                 self._peer_address, transport=PhysicalTransport.LE, timeout=self._timeout
             )
         except (TimeoutError, BaseBumbleError) as error:

@@ -9,9 +9,11 @@ from tracing import kiosk_messages as wire
 from tracing.errors import FormatError
 from tracing.messages import Fragments
 
-from .errors import AnswerTimeout, LinkLost, SessionBroken, SessionRefused
+from .errors import AnswerTimeout, LinkLost, SessionBroken, SessionRefused, SessionTooLong
 
 ANSWER_LIMIT_S = 10.0
+# A full log takes a minute or two over a poor link. Who answers each time, but late, holds a place no longer than this.
+SESSION_LIMIT_S = 300.0
 
 # After these the token hangs up.
 _ENDING = (wire.ERROR_BUSY, wire.ERROR_NOT_IN_SYNC_MODE, wire.ERROR_KEY)
@@ -58,6 +60,7 @@ class Channel:
     def __init__(self, transport: Transport, answer_limit_s: float = ANSWER_LIMIT_S):
         self._transport = transport
         self._answer_limit_s = answer_limit_s
+        self._until_s: float | None = None  # loop time; from the first request on
         self._link = Fragments(wire.MESSAGE_MAX_BYTES, wire.REQUEST_MAX_BYTES)
         self.usable = True
 
@@ -82,8 +85,16 @@ class Channel:
         except FormatError as error:
             raise self.broken(str(error)) from error
         except TimeoutError as error:
+            if self._until_s is not None and asyncio.get_running_loop().time() >= self._until_s:
+                raise SessionTooLong(SESSION_LIMIT_S) from error
             raise AnswerTimeout(self._answer_limit_s) from error
         self.usable = True
+
+    def _limit(self) -> asyncio.Timeout:
+        now_s = asyncio.get_running_loop().time()
+        if self._until_s is None:
+            self._until_s = now_s + SESSION_LIMIT_S
+        return asyncio.timeout_at(min(now_s + self._answer_limit_s, self._until_s))
 
     async def request(self, kind: int, *fields: int | bytes) -> tuple:
         """Ask, and return the fields of the answer."""
@@ -95,13 +106,13 @@ class Channel:
         """Send a request; within `exchange`."""
         # A token's buffer for one write is as long as its longest request.
         size = min(self._transport.mtu_payload, wire.REQUEST_MAX_BYTES)
-        async with asyncio.timeout(self._answer_limit_s):
+        async with self._limit():
             for fragment in wire.fragments(self._link, wire.message(kind, *fields), size):
                 await self._transport.write(fragment)
 
     async def receive(self) -> bytes:
         """The next whole message; within `exchange`."""
-        async with asyncio.timeout(self._answer_limit_s):
+        async with self._limit():
             while True:
                 fragment = await self._transport.receive.get()
                 if fragment is None:

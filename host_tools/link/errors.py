@@ -57,6 +57,16 @@ class AnswerTimeout(SessionError):
         )
 
 
+class SessionTooLong(SessionError):
+    """The token answers, but so slowly that others would wait for it."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"Reading this token has taken longer than {seconds / 60:.0f} minutes and was ended. What was read so far "
+            "is kept. Hold the token near the kiosk and press its button again; the kiosk goes on where it was."
+        )
+
+
 class LogRestarted(SessionError):
     """The token's log ends before what is already stored under its serial."""
 

@@ -43,7 +43,7 @@ class Provisioned:
     short_code: str
     unit: str
     first_day: int  # UTC day of its first daily key, days since 1970-01-01
-    how: str  # "new", "finished" an interrupted run, "renewed" for another wearer
+    how: str  # "new", "finished" an interrupted run, "renewed" for another wearer, "kept" as it was
     seconds: float = 0.0
 
     def as_dict(self) -> dict:
@@ -124,10 +124,7 @@ class Provisioning:
         with self._office.database.reading() as connection:
             entered = _is_entered(connection, before.serial)
         if entered:
-            raise BoardError(
-                f"The token {short_code(before.serial)} is provisioned already. Nothing was changed. Repeat with "
-                "--wipe to give it new keys for another wearer, which loses its log."
-            )
+            return self._done(port, before.serial, before.first_day, "kept")
         with _LEDGER, self._office.database.writing() as connection:
             self._enter(connection, before.serial)
         return self._done(port, before.serial, before.first_day, "finished")

@@ -11,6 +11,16 @@ from host_tools.provisioning.token_keys import TokenKeys
 _STATE_BLOCKS = 2
 _BLOCKS_AT_ONCE = 16  # an ESP32 takes about 50 ms for each
 _SLOW_S = 30
+# A board that holds its firmware twice has to be asked first which copy it runs.
+_START = """
+try:
+    import half
+    half.enter()
+except ImportError:
+    pass
+import service
+t = service.Service()
+"""
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,7 @@ class TokenService:
     def __init__(self, board: TokenBoard) -> None:
         self._board = board
         try:
-            board.ask("starting its service", "0", "import service\nt = service.Service()", _SLOW_S)
+            board.ask("starting its service", "0", _START, _SLOW_S)
         except BrokenOff as error:
             if "no module named" in str(error):
                 raise BoardError(
@@ -94,6 +104,10 @@ class TokenService:
             button_s: how long it waits for a press of the button; 0: the button is not tried.
         """
         return self._board.ask("testing itself", f"t.self_test({button_s * 1000})", timeout_s=_SLOW_S + button_s)
+
+    def beckon(self, wait_s: int) -> bool:
+        """Let it blink until its button is pressed, or for so long; whether it was pressed."""
+        return self._board.ask("waiting for its button", f"t.beckon({wait_s * 1000})", timeout_s=_SLOW_S + wait_s)
 
 
 def faults(self_test: dict[str, str]) -> list[str]:

@@ -163,8 +163,6 @@ async def _at_the_kiosk(world: World, folder: Path, screen: Screen, seed: int, l
     for old in folder.glob("kiosk.sqlite*"):
         old.unlink()
     with Store(database) as store:
-        for name, given in world.provisioned.items():
-            store.name_token(given.serial, name)
         cases, status = ListSource(str(list_path), None).load(world.now_s())
         version = replace(ListVersion.of(status), published_s=int(world.now_s()))
         root = world.roots.kiosk

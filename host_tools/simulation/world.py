@@ -36,6 +36,7 @@ class World:
             started again.
         boards, provisioned: by wearer's name; phones: by owner's name.
         roots: of the fleet and its health authority.
+        adapter: the kiosk's Bluetooth controller; None before `start`.
         drift_ppm: by how many millionths a token's counter runs fast, by wearer's name; fill it before `start`.
         kiosk: Bumble device of the kiosk's adapter.
     """
@@ -50,6 +51,7 @@ class World:
         self.provisioned: dict[str, TokenKeys] = {}
         self.phones: dict[str, Phone] = {}
         self.drift_ppm: dict[str, int] = {}
+        self.adapter: VirtualController | None = None
         self.kiosk: Device
         self.resets: list[tuple[float, str, str]] = []
         self._restarts: list[asyncio.Task] = []
@@ -77,8 +79,8 @@ class World:
                 await self._start_phone(number, person)
         place = self.scenario.kiosk
         self._called[KIOSK] = (place.x_m, place.y_m, place.room)
-        controller = VirtualController(KIOSK, self.air, len(self.scenario.people))
-        self.kiosk = make_device(KIOSK, controller)
+        self.adapter = VirtualController(KIOSK, self.air, len(self.scenario.people))
+        self.kiosk = make_device(KIOSK, self.adapter)
         await self.kiosk.power_on()
 
     async def _start_token(self, number: int, person: Person) -> None:

@@ -22,7 +22,6 @@ token_table = sa.Table(
     metadata,
     sa.Column("serial", sa.String(16), primary_key=True),
     sa.Column("short_code", sa.String(6), nullable=False, index=True),
-    sa.Column("label", sa.String),
     sa.Column("firmware", sa.String),
     sa.Column("battery_mv", sa.Integer),
     sa.Column("boot", sa.Integer),
@@ -30,6 +29,7 @@ token_table = sa.Table(
     sa.Column("damaged", sa.Integer),
     sa.Column("dropped", sa.Integer),
     sa.Column("kept_from_seq", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("unit", sa.String, nullable=False, server_default="", index=True),  # who got it before anybody wore it
 )
 record_table = sa.Table(
     "record",
@@ -104,12 +104,16 @@ class Database:
     Args:
         place: a file, or an SQLAlchemy URL.
 
+    Attributes:
+        failed: it has, since whoever asks last put this to False.
+
     Raises:
         StorageError: it cannot be opened, belongs to another program, or is of another version.
     """
 
     def __init__(self, place: str) -> None:
         self._place = place
+        self.failed = False
         try:
             url = _url(place)
             self._place = place if "://" not in place else url.render_as_string(hide_password=True)
@@ -171,6 +175,7 @@ class Database:
             yield
         except (DBAPIError, sqlite3.Error) as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
+            self.failed = True
             raise StorageError(
                 f"The database {self._place} cannot be used: {cause}. Nothing of this step was stored; what was there "
                 f"before is untouched, and the token keeps its log until it is stored. {_advice(cause)}"

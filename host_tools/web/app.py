@@ -14,7 +14,7 @@ from starlette.staticfiles import StaticFiles
 from host_tools.fleet.health import health, metrics
 from host_tools.storage.database import StorageError
 
-from . import login, staff_office, staff_people, staff_tokens, staff_units, wearer
+from . import login, staff_office, staff_people, staff_release, staff_tokens, staff_units, wearer
 from .guard import Guard
 from .site import STAFF, Site, language_of, site_of
 
@@ -23,13 +23,16 @@ STATIC = Path(__file__).with_name("static")
 
 async def _health(request: Request) -> Response:
     site = site_of(request)
-    found = await run_in_threadpool(health, site.office.database, site.office.now)
+    status = site.cases.status
+    found = await run_in_threadpool(health, site.office.database, site.office.now, status.published_s)
     problems = [*found.problems]
-    if site.screen.trouble:
+    if "radio" in site.screen.troubles:
         problems.append("The Bluetooth adapter cannot be used. Plug it in and switch it on.")
-    if site.cases.status.problem:
-        problems.append(site.cases.status.problem)
-    ok = found.ok and not site.screen.trouble
+    if "clock" in site.screen.troubles and "clock" not in found.troubles:
+        problems.append("The clock was set back while the kiosk was running. Set it.")
+    if status.problem:
+        problems.append(status.problem)
+    ok = found.ok and not site.screen.troubles
     return JSONResponse({"ok": ok, "problems": problems}, 200 if ok else 503)
 
 
@@ -55,7 +58,10 @@ def build_app(site: Site, names: frozenset[str] = frozenset()) -> Starlette:
     Args:
         names: see guard.Guard.
     """
-    pages = [*login.ROUTES, *staff_tokens.ROUTES, *staff_people.ROUTES, *staff_units.ROUTES, *staff_office.ROUTES]
+    pages = [
+        *login.ROUTES, *staff_tokens.ROUTES, *staff_people.ROUTES, *staff_units.ROUTES, *staff_release.ROUTES,
+        *staff_office.ROUTES,
+    ]  # fmt: skip
     app = Starlette(
         routes=[
             *wearer.ROUTES,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from host_tools.errors import UserError
-from host_tools.fleet.desk import ClockWrong
+from host_tools.fleet.clock import ClockWrong
 from host_tools.link.bluetooth import AdapterMissing
 from host_tools.link.errors import (
     AnswerTimeout,

@@ -1,32 +1,38 @@
 """The kiosk as one process: the BLE worker, the jobs that come round, and the pages, in one event loop."""
 
 import asyncio
+import contextlib
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import structlog
 import uvicorn
 
 from host_tools.errors import UserError
+from host_tools.fleet import clock
+from host_tools.fleet.clock import ClockWatch, ClockWrong
+from host_tools.fleet.health import health
 from host_tools.fleet.office import Office
+from host_tools.kiosk.release_desk import ReleaseDesk
 from host_tools.kiosk.serve import LIST_EVERY_S
 from host_tools.kiosk.service import Kiosk
 from host_tools.link.adapter import Adapter
 from host_tools.matching.explanation import ListVersion
 from host_tools.matching.rules import Rules
 from host_tools.provisioning.token_keys import KioskRoot
+from host_tools.storage.database import StorageError
 
 from .app import build_app
 from .around import Around, watching
 from .cases import CaseList, Source
 from .pages import Pages
 from .screen import LiveScreen, ShowingDesk
-from .site import Site
+from .site import Practice, Site
 
-RESTART_SCAN_S = 60.0  # an adapter that was pulled out and put back does not say so: the scan is begun anew
+RESTART_SCAN_S = 30.0  # an adapter that was pulled out and put back does not say so: the scan is begun anew
 RETRY_S = 5.0
+LOOK_S = 10.0  # so often it is looked whether database and clock can be used
 _MINUTE_S, _HOUR_S = 60.0, 3600.0
 _log = structlog.get_logger()
 
@@ -41,7 +47,7 @@ class KioskProcess:
         root: of the fleet whose tokens are served.
         rules: what counts as a close contact.
         now: Unix seconds, from any thread.
-        simulated: the pages say so.
+        simulated: the pages say so; practice: see site.Site.
 
     Raises:
         UserError: there is no list.
@@ -56,19 +62,23 @@ class KioskProcess:
         rules: Rules,
         now: Callable[[], float],
         simulated: bool = False,
+        practice: Practice | None = None,
     ) -> None:
         around = Around(lambda: asyncio.get_running_loop().time())
         self.office = office
         self.cases = CaseList(source, now)
         self.screen = LiveScreen(rules, around)
-        self.site = Site(office, self.screen, self.cases, Pages(), rules, simulated)
+        self.releases = ReleaseDesk(office, self.screen, now)
+        self.site = Site(office, self.screen, self.cases, Pages(), rules, self.releases, simulated, practice)
         self._rules = rules
         self._matched: str | None = None  # the digest of the list that what is stored has been held against
-        desk = ShowingDesk(office.desk, self.screen)
+        self._now = now
+        self._watch = ClockWatch(now, lambda: asyncio.get_running_loop().time())
+        self._desk = ShowingDesk(office.desk, self.screen, self._check_clock)
         cases, status = self.cases.newest
         self._kiosk = Kiosk(
             watching(adapter, around), office.store, cases, rules, root, now, self.screen, ListVersion.of(status),
-            office.index, desk,
+            office.index, self._desk, self.releases,
         )  # fmt: skip
 
     async def run(self, listener: socket.socket, names: frozenset[str] = frozenset()) -> None:
@@ -94,6 +104,7 @@ class KioskProcess:
             async with asyncio.TaskGroup() as tasks:
                 workers = [
                     tasks.create_task(self.read_tokens()),
+                    tasks.create_task(self.look_around()),
                     tasks.create_task(_every(_HOUR_S, self.office.privacy.purge)),
                     tasks.create_task(_every(_MINUTE_S, self.office.alerts.deliver)),
                     tasks.create_task(_every(LIST_EVERY_S, self._renew_list)),
@@ -115,7 +126,7 @@ class KioskProcess:
             try:
                 await self._until_idle(kiosk)
             except UserError as error:
-                self.screen.set_trouble(True)
+                self.screen.set_trouble("radio", True)
                 _log.warning("the radio cannot be used", reason=str(error))
                 await asyncio.sleep(RETRY_S)
             finally:
@@ -123,15 +134,30 @@ class KioskProcess:
                 await asyncio.gather(kiosk, return_exceptions=True)
 
     async def _until_idle(self, kiosk: asyncio.Task) -> None:
-        wait_s = RETRY_S
+        """Until the scan should begin anew: when it is old, or a link was lost; never while a token is being read."""
+        loop = asyncio.get_running_loop()
+        old_s = loop.time() + RESTART_SCAN_S
         while True:
-            done, _ = await asyncio.wait([kiosk], timeout=wait_s)
+            done, _ = await asyncio.wait([kiosk], timeout=RETRY_S)
             if done:
                 kiosk.result()
-            self.screen.set_trouble(False)
-            if wait_s == RESTART_SCAN_S and not self.screen.busy:
+            if self._kiosk.scanning:
+                self.screen.set_trouble("radio", False)
+            if not self._kiosk.busy and (self._kiosk.link_lost or loop.time() >= old_s):
                 return
-            wait_s = RESTART_SCAN_S
+
+    def _check_clock(self, now_s: float) -> None:
+        self._watch.check()
+        clock.check(now_s, published_s=self.cases.status.published_s)
+
+    async def look_around(self) -> None:
+        """Tell on the screen what keeps wearers from being served, before one of them finds out."""
+        while True:
+            found = await asyncio.to_thread(health, self.office.database, self.office.now)
+            self.screen.set_trouble("database", "database" in found.troubles)
+            with contextlib.suppress(ClockWrong, StorageError):
+                self._desk.check_clock(self._now())
+            await asyncio.sleep(LOOK_S)
 
     def _renew_list(self) -> None:
         self.cases.renew()
@@ -150,7 +176,7 @@ class KioskProcess:
 
 
 class _Server(uvicorn.Server):
-    @contextmanager
+    @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """The process ends by itself, with everything closed; uvicorn would raise the signal again."""
         yield

@@ -7,11 +7,14 @@ the token has been silent for too long.
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import structlog
+
 from host_tools.errors import UserError
+from host_tools.fleet.clock import ClockWrong
 from host_tools.kiosk.charts import DayHistory
 from host_tools.kiosk.report import LOW_BATTERY_MV, history
 from host_tools.kiosk.service import Desk, TurnedAway, WearerResult
@@ -27,15 +30,20 @@ from .failures import Failure, failure_of
 
 SHOW_S = 30.0
 SILENT_S = 75.0  # a press of the button lasts 60 s
+_RELEASE_S = 330.0  # a token hangs up after 300 s
 MOST_CARDS = 12
 _CHANGES_S = 0.1  # between two pictures of the screen: smooth enough, and few enough for a small computer
+_log = structlog.get_logger()
 _LOOK_S = 3.0  # how often it is looked whether the people around have changed
 _BEAT_S = 15.0  # after so long a silence a browser is told that the line still stands
 _CODE = re.compile(r"[0-9A-Z]{6}")
 _MOST_LOG_DAYS = 60  # a forecast beyond says nothing
 
-State = Literal["found", "reading", "again", "safe", "exposed", "clerk", "failed"]
-FINAL: tuple[State, ...] = ("safe", "exposed", "clerk", "failed")
+# What keeps wearers from being served, the one that says most first.
+Trouble = Literal["clock", "database", "radio"]
+TROUBLES: tuple[Trouble, ...] = ("clock", "database", "radio")
+State = Literal["found", "reading", "again", "release", "safe", "exposed", "clerk", "failed", "released"]
+FINAL: tuple[State, ...] = ("safe", "exposed", "clerk", "failed", "released")
 
 
 @dataclass(frozen=True)
@@ -83,21 +91,21 @@ class LiveScreen:
 
     Attributes:
         cards: by short code, in the order in which they came.
-        trouble: the radio cannot be used.
+        troubles: what cannot be used.
     """
 
     def __init__(self, rules: Rules, around: Around, show_s: float = SHOW_S) -> None:
         self.cards: dict[str, Card] = {}
-        self.trouble = False
+        self.troubles: set[Trouble] = set()
         self._rules = rules
         self._around = around
         self._show_s = show_s
         self._browsers: set[asyncio.Event] = set()
 
     @property
-    def busy(self) -> bool:
-        """Is somebody being served?"""
-        return any(card.state not in FINAL for card in self.cards.values())
+    def trouble(self) -> Trouble | None:
+        """What the screen tells of."""
+        return next((kind for kind in TROUBLES if kind in self.troubles), None)
 
     # --- What the kiosk tells; see service.Screen ----------------------------------------------------------------
 
@@ -128,6 +136,23 @@ class LiveScreen:
         if card is not None:
             card.failure = failure_of(error)
 
+    # --- What the desk for releases tells; see release_desk.ReleaseScreen -----------------------------------------
+
+    def handing_over(self, code: str) -> None:
+        card = self.cards.get(code)
+        if card is not None:
+            self._remove(card)
+        self._set(code, "release")
+
+    def handed_over(self, code: str, released: bool) -> None:
+        card = self.cards.get(code)
+        if released:
+            self._set(code, "released")
+        elif card is not None:
+            self._remove(card)
+
+    # --- What the ledger tells -----------------------------------------------------------------------------------
+
     def turned_away(self, code: str) -> None:
         """The wearer is to see the clerk."""
         self._set(code, "clerk")
@@ -147,10 +172,11 @@ class LiveScreen:
             return None
         return self._set(code, card.state)
 
-    def set_trouble(self, trouble: bool) -> None:
-        """Whether the radio can be used."""
-        if trouble != self.trouble:
-            self.trouble = trouble
+    def set_trouble(self, kind: Trouble, there: bool) -> None:
+        """A trouble has come, or gone; saying so again changes nothing."""
+        if there != (kind in self.troubles):
+            _log.warning("trouble" if there else "trouble is over", kind=kind)
+            self.troubles.symmetric_difference_update((kind,))
             self._tell()
 
     def _set(self, code: str, state: State) -> Card | None:
@@ -162,7 +188,7 @@ class LiveScreen:
         card.state = state
         if card.leaves is not None:
             card.leaves.cancel()
-        stays_s = self._show_s if state in FINAL else SILENT_S
+        stays_s = self._show_s if state in FINAL else _RELEASE_S if state == "release" else SILENT_S
         card.leaves = asyncio.get_running_loop().call_later(stays_s, self._remove, card)
         self._tell()
         return card
@@ -219,14 +245,25 @@ class LiveScreen:
 
 
 class ShowingDesk:
-    """A desk whose refusals appear on the screen; see service.Desk."""
+    """A desk whose refusals appear on the screen; see service.Desk.
 
-    def __init__(self, desk: Desk, screen: LiveScreen) -> None:
+    Args:
+        check_clock: raises ClockWrong for reasons that the desk does not know.
+    """
+
+    def __init__(self, desk: Desk, screen: LiveScreen, check_clock: Callable[[float], None]) -> None:
         self._desk = desk
         self._screen = screen
+        self._check_clock = check_clock
 
     def check_clock(self, now_s: float) -> None:
-        self._desk.check_clock(now_s)
+        try:
+            self._check_clock(now_s)
+            self._desk.check_clock(now_s)
+        except ClockWrong:
+            self._screen.set_trouble("clock", True)
+            raise
+        self._screen.set_trouble("clock", False)
 
     def encounters(self, serial: bytes, now_s: int) -> list[Encounter]:
         try:

@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from host_tools.errors import UserError
 from host_tools.fleet.accounts import SESSION_S, Account, Permission
 from host_tools.fleet.office import Office
+from host_tools.kiosk.release_desk import ReleaseDesk
 from host_tools.matching.rules import Rules
 from host_tools.storage.database import StorageError
 
@@ -25,18 +26,26 @@ from .screen import LiveScreen
 
 SESSION_COOKIE, LANGUAGE_COOKIE = "bluezone_session", "bluezone_language"
 STAFF = "/staff"
+Practice = Callable[[bytes, bytes], str]
 
 
 @dataclass(frozen=True)
 class Site:
-    """What the pages show. `simulated`: people and radio are; the pages say so then."""
+    """What the pages show.
+
+    Attributes:
+        simulated: people and radio are; the pages say so then.
+        practice: in a simulation, the authority's code for a serial and a challenge.
+    """
 
     office: Office
     screen: LiveScreen
     cases: CaseList
     pages: Pages
     rules: Rules
+    releases: ReleaseDesk
     simulated: bool = False
+    practice: Practice | None = None
 
 
 def site_of(request: Request) -> Site:

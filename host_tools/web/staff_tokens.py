@@ -29,7 +29,7 @@ def _overview(visit: Visit) -> Response:
         tokens=sum(share.tokens for share in shares),
         recent=sum(share.recent for share in shares),
         alerts=len(office.alerts.open_ones()) if visit.account.may("see results") else None,
-        trouble=visit.site.screen.trouble,
+        troubles=visit.site.screen.troubles,
     )
 
 

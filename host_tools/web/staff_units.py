@@ -13,7 +13,7 @@ from host_tools.fleet.people import Unit
 
 from .site import Visit, staff
 
-COLUMNS = ("agency", "district", "kind", "tokens", "synced_7_days", "percent")
+COLUMNS = ("agency", "district", "kind", "tokens", "synced_7_days", "percent", "spare")
 # Spreadsheets take cells that begin so for formulas.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -27,7 +27,12 @@ def by_district(shares: Iterable[Share]) -> list[Share]:
 
 
 def _sum(unit: Unit, shares: list[Share]) -> Share:
-    return Share(unit, sum(share.tokens for share in shares), sum(share.recent for share in shares))
+    return Share(
+        unit,
+        sum(share.tokens for share in shares),
+        sum(share.recent for share in shares),
+        sum(share.spare for share in shares),
+    )
 
 
 def _units(visit: Visit) -> Response:
@@ -50,7 +55,7 @@ def _csv(visit: Visit) -> Response:
     for share in visit.office.listing.shares():
         unit = share.unit
         names = (f"'{name}" if name.startswith(_FORMULA) else name for name in (unit.agency, unit.district, unit.kind))
-        writer.writerow((*names, share.tokens, share.recent, share.percent))
+        writer.writerow((*names, share.tokens, share.recent, share.percent, share.spare))
     # It begins with the mark by which spreadsheets know UTF-8.
     return Response(
         "\ufeff" + out.getvalue(),

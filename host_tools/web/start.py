@@ -1,4 +1,4 @@
-"""Starts a kiosk: on this PC's adapter, or in a simulated office."""
+"""Starts a kiosk: on an adapter, or in a simulated office."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from host_tools.fleet import logs
 from host_tools.fleet.office import Office
-from host_tools.link.adapter import real
+from host_tools.link.adapter import Adapter
 from host_tools.matching.list_source import ListSource
 from host_tools.matching.rules import Rules
 from host_tools.provisioning.token_keys import KioskRoot
@@ -47,16 +47,22 @@ class Door:
 
 
 def start_here(
-    source: ListSource, root: KioskRoot, rules: Rules, database: str, key_file: Path | None, door: Door
+    adapter: Adapter,
+    source: ListSource,
+    root: KioskRoot,
+    rules: Rules,
+    database: str,
+    key_file: Path | None,
+    door: Door,
 ) -> None:
-    """Serve on this PC's adapter until a signal to end.
+    """Serve the tokens that an adapter reaches until a signal to end.
 
     Raises:
         UserError: the list, the database or the port cannot be used.
     """
     logs.configure()
     with Office(database, key_file) as office, listen(door.host, door.port) as listener:
-        process = KioskProcess(office, real(), source, root, rules, time.time)
+        process = KioskProcess(office, adapter, source, root, rules, time.time)
         door.open_for(office, listener.getsockname()[1])
         asyncio.run(process.run(listener, door.all_names))
 

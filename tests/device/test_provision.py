@@ -97,12 +97,13 @@ def test_a_board_becomes_a_token_of_the_fleet(flashed: Path, office: Office) -> 
     assert office.audit.rows(limit=1)[0].detail == {"unit": "CDC"}
 
 
-def test_a_token_is_not_provisioned_twice(flashed: Path, office: Office) -> None:
-    run(flashed, office)
-    before = state_of(flashed).serial
-    with pytest.raises(UserError, match=r"is provisioned already\. Nothing was changed\. Repeat with --wipe"):
-        run(flashed, office)
-    assert state_of(flashed).serial == before
+def test_a_token_that_has_keys_keeps_them_and_its_log(flashed: Path, office: Office) -> None:
+    first = run(flashed, office)
+    before, audited = state_of(flashed), audit_of(office)
+    again = run(flashed, office)
+    assert (again.how, again.serial, again.first_day) == ("kept", first.serial, first.first_day)
+    assert vars(state_of(flashed)) | {"keeper": None} == vars(before) | {"keeper": None}
+    assert audit_of(office) == audited
 
 
 def test_a_token_of_another_fleet_is_left_alone(flashed: Path, office: Office) -> None:
@@ -148,13 +149,9 @@ def test_whenever_it_is_interrupted_the_next_run_ends_in_one_token(
     dying(monkeypatch, owner, name, after)
     with pytest.raises(Crash):
         run(flashed, office)
-    if name == "_done":  # all was done but to say so
-        with pytest.raises(UserError, match="is provisioned already"):
-            run(flashed, office)
-    else:
-        done = run(flashed, office)
-        written = name in ("_check_written", "_enter") or (name, after) == ("provision", True)
-        assert done.how == ("finished" if written else "new")
+    written = name in ("_check_written", "_enter") or (name, after) == ("provision", True)
+    kept = name == "_done"  # all was done but to say so
+    assert run(flashed, office).how == ("kept" if kept else "finished" if written else "new")
     state = state_of(flashed)
     assert_ours(state)
     assert [standing.serial for standing in office.listing.page(ACTOR).rows] == [state.serial]

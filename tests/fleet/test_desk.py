@@ -9,7 +9,7 @@ import structlog
 from fleet_kit import CASE_KEY, CLERK, NOON_S, list_of, meeting, record, serial, store, synced, wearer
 
 from host_tools.fleet import logs
-from host_tools.fleet.desk import ClockWrong
+from host_tools.fleet.clock import EARLIEST_S, ClockWrong
 from host_tools.fleet.health import health, metrics
 from host_tools.fleet.label import label_svg
 from host_tools.fleet.people import Unit
@@ -35,7 +35,9 @@ def test_a_token_outside_the_ledger_is_its_holders(office):
 
 
 def test_a_clock_that_went_backwards_sets_no_tokens_time(office):
-    office.desk.check_clock(0)
+    office.desk.check_clock(EARLIEST_S)
+    with pytest.raises(ClockWrong, match="it cannot be before 2020-01-01"):
+        office.desk.check_clock(EARLIEST_S - 1)
     store(office, serial(1), [])
     synced(office, serial(1))
     office.desk.check_clock(NOON_S - 60)
@@ -68,7 +70,33 @@ def test_pages_and_shares(office, hands):
     assert kept == unit
     assert office.listing.page(CLERK, unit_id=number).total == 4
     (share,) = office.listing.shares()
-    assert (share.unit, share.tokens, share.recent, share.percent) == (unit, 4, 1, 25)
+    assert (share.unit, share.tokens, share.recent, share.percent, share.spare) == (unit, 4, 1, 25, 0)
+
+
+def test_a_box_of_tokens_stands_with_the_unit_that_got_it_until_they_are_worn(office):
+    whole, district = Unit("CDC Đà Nẵng", "", "health"), Unit("CDC Đà Nẵng", "Hải Châu", "health")
+    number = office.people.add_unit(CLERK, whole)
+    for token in range(1, 7):
+        office.ledger.register(CLERK, serial(token), "CDC Đà Nẵng" if token < 6 else "Sở Y tế")
+    office.ledger.register(CLERK, serial(7))
+    person = office.people.enter(CLERK, "NV1", "An", district)
+    office.ledger.assign(CLERK, serial(1), person)
+    office.ledger.lose(CLERK, serial(2))
+    office.ledger.wipe(CLERK, serial(3))
+    shares = {share.unit: (share.tokens, share.spare) for share in office.listing.shares()}
+    assert shares == {whole: (0, 3), district: (1, 0), Unit("Sở Y tế", ""): (0, 1)}
+    rows = {row.serial: row.unit for row in office.listing.page(CLERK).rows}
+    assert rows[serial(1)] == district
+    assert rows[serial(3)] == Unit("CDC Đà Nẵng", "")
+    assert rows[serial(7)] is None
+    assert {row.serial for row in office.listing.page(CLERK, unit_id=number).rows} == set(map(serial, (2, 3, 4, 5)))
+    office.ledger.register(CLERK, serial(5), " Sở  Y tế")  # moves
+    office.ledger.register(CLERK, serial(4))  # stays
+    assert {share.unit: share.spare for share in office.listing.shares()}[Unit("Sở Y tế", "")] == 2
+    assert [row.detail for row in office.listing.history(CLERK, serial(5))] == [
+        {"unit": "CDC Đà Nẵng"}, {"unit": "Sở Y tế"},
+    ]  # fmt: skip
+    assert len(office.listing.history(CLERK, serial(4))) == 1
 
 
 def test_a_newer_list_reads_the_log_of_who_has_the_token_alone(office, hands):

@@ -54,6 +54,8 @@ from host_tools.provisioning.drive import Drive
 from host_tools.provisioning.escrow import EscrowKeys, open_escrow, seal
 from host_tools.provisioning.firmware_files import BuiltFile, boards
 from host_tools.provisioning.flash import Report
+from host_tools.provisioning.halves import Half
+from host_tools.provisioning.identify import Named
 from host_tools.provisioning.image import FlashImage
 from host_tools.provisioning.labels import write_labels
 from host_tools.provisioning.provision import Provisioned, Wiped
@@ -373,9 +375,9 @@ def test_only_known_kinds_of_blocks():
     known = {"spec", "session", "console", "json", "text"}
     assert {block.kind for block in BLOCKS} == known
     files = {"data_trace.txt", "other_trace.txt", "national_list.json", "national_list.json.sig"}
-    files |= {"authority.pub.pem", "staff.csv", "version.json", "next/list"}
+    files |= {"authority.pub.pem", "staff.csv", "version.json", "next/list", "a/sums"}
     commands = ("sync", "release", "f2", "flash", "demo", "ingest", "match-stored", "match-nation")
-    commands += ("flash --offline-image", "update", "provision", "verify", "logs", "wipe", "labels")
+    commands += ("flash --offline-image", "update", "provision", "identify", "verify", "logs", "wipe", "labels")
     answers = {f"bluezone {command} --json" for command in commands}
     assert {block.name for block in BLOCKS} == files | answers | {""}
     assert all(bool(block.name) == (block.kind in ("json", "text")) for block in BLOCKS)
@@ -817,7 +819,7 @@ def test_answer_of_sync(example_files):
     shown = json.loads(block("bluezone sync --json"))
     read = wearer_result()
     assert shown["tokens"] == [serve.result_json(read)]
-    token = Token(read.info.serial, "3J2824", None, None, None, read.finished_s)
+    token = Token(read.info.serial, "3J2824", None, None, read.finished_s)
     stored = StoredResult(token, read.verdict, read.list_version).as_json()
     assert stored | {"new_records": 2, "battery_mv": 2987} == shown["tokens"][0]
     source = ListSource("national_list.json", Path("kept"), public_key=load_public_key("authority.pub.pem"))
@@ -910,6 +912,7 @@ ON_BOARDS = {
     "flash": Report("", "", self_test=PARTS).as_dict(),
     "update": UpdateReport("", "", "", "", 0, 0, 0, 0.0).as_dict(),
     "provision": Provisioned("", "", "", "", 0, "").as_dict(),
+    "identify": Named("", "").as_dict(),
     "wipe": Wiped("", "", True).as_dict(),
     "verify": Verified("", "", "", "", "", "", 0, 0, 0, {**PARTS, "button": ""}, [""]).as_dict(),
 }
@@ -954,11 +957,21 @@ def test_list_of_an_update(tmp_path):
     assert (tmp_path / "next/list").read_text() == block("next/list").rstrip("\n")
 
 
+def test_sums_of_a_drive(tmp_path):
+    (tmp_path / "a").mkdir()
+    data = b"app"
+    (tmp_path / "a/app.py").write_bytes(data)
+    half = Half(Drive(tmp_path), "a")
+    half.write_sums(7, [BuiltFile("app.py", hashlib.sha256(data).hexdigest(), len(data))])
+    assert (tmp_path / "a/sums").read_text() == block("a/sums").rstrip("\n")
+    assert half.number() == 7
+
+
 def test_the_image_has_the_partitions_of_the_table():
     (table,) = re.findall(r"^### Image of a flash\n(?:.*\n)*?((?:\|.*\n)+)", TEXT, re.MULTILINE)
     named = [(int(at, 16), int(size), text.partition("`")[2].partition("`")[0]) for at, size, text in rows(table)[3:]]
     for settings in boards().values():
-        if "image" in settings:
+        if "partitions" in settings.get("image", {}):
             parts = [part.replace("=", ":").split(":") for part in settings["image"]["partitions"].split(",")]
             assert [(int(size, 16), name) for name, _, size in parts] == [(size, name) for _, size, name in named]
     assert all(at + size == after for (at, size, _), (after, _, _) in itertools.pairwise(named))

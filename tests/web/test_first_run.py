@@ -6,20 +6,15 @@ import io
 import pytest
 from argon2 import PasswordHasher
 from starlette.testclient import TestClient
-from web_kit import NOON_S, PASSWORD, NoCases, populate, serial
+from web_kit import NOON_S, PASSWORD, populate, serial, site_over
 
 from host_tools.fleet.accounts import Accounts
 from host_tools.fleet.beginning import begun
 from host_tools.fleet.listing import Share
 from host_tools.fleet.office import Office
 from host_tools.fleet.people import Unit
-from host_tools.matching.rules import load_rules
 from host_tools.web.app import build_app
-from host_tools.web.around import Around
-from host_tools.web.cases import CaseList
-from host_tools.web.pages import Pages
-from host_tools.web.screen import LiveScreen
-from host_tools.web.site import Site, form_token
+from host_tools.web.site import form_token
 from host_tools.web.staff_units import COLUMNS, by_district
 
 HERE = "http://localhost:8000"
@@ -35,9 +30,7 @@ def empty(tmp_path):
 
 
 def client_of(office, role="admin", name="first"):
-    rules = load_rules()
-    site = Site(office, LiveScreen(rules, Around(lambda: 0.0)), CaseList(NoCases(), lambda: NOON_S), Pages(), rules)
-    client = TestClient(build_app(site), HERE, client=("127.0.0.1", 50000), follow_redirects=False)
+    client = TestClient(build_app(site_over(office)), HERE, client=("127.0.0.1", 50000), follow_redirects=False)
     _, session = office.accounts.log_in(name, PASSWORD, "test")
     client.cookies.set("bluezone_session", session, path="/staff")
     client.cookies.set("bluezone_language", "en", path="/staff")
@@ -87,19 +80,21 @@ def test_units_as_csv(empty):
     head, *rows = csv.reader(io.StringIO(answer.content.decode("utf-8-sig")))
     assert tuple(head) == COLUMNS
     assert rows == [
-        ["'=SUM(A1)", "Hải Châu", "health", "1", "0", "0"],
-        ["Sở Y tế", "Hải Châu", "health", "1", "0", "0"],
+        ["'=SUM(A1)", "Hải Châu", "health", "1", "0", "0", "0"],
+        ["Sở Y tế", "Hải Châu", "health", "1", "0", "0", "0"],
     ]
 
 
 def test_districts_sum_their_units_up():
     shares = [
-        Share(Unit("A", "Thanh Khê", "health"), 8, 2),
+        Share(Unit("A", "Thanh Khê", "health"), 8, 2, 5),
         Share(Unit("B", "Hải Châu", "school"), 3, 3),
         Share(Unit("C", "Thanh Khê", "school"), 2, 2),
     ]
-    sums = [(share.unit.district, share.tokens, share.recent, share.percent) for share in by_district(shares)]
-    assert sums == [("Hải Châu", 3, 3, 100), ("Thanh Khê", 10, 4, 40)]
+    sums = [
+        (share.unit.district, share.tokens, share.recent, share.percent, share.spare) for share in by_district(shares)
+    ]
+    assert sums == [("Hải Châu", 3, 3, 100, 0), ("Thanh Khê", 10, 4, 40, 5)]
 
 
 def test_after_an_error_back_leads_to_the_page_of_the_form(empty):

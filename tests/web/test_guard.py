@@ -5,20 +5,16 @@ from dataclasses import replace
 
 import pytest
 from starlette.testclient import TestClient
-from web_kit import NOON_S, PASSWORD, NoCases, result, serial
+from web_kit import CODES, NOON_S, PASSWORD, ReleasingToken, result, serial, site_over
 
 from host_tools.errors import UserError
 from host_tools.fleet.periods import periods
 from host_tools.matching.list_source import ListSource
-from host_tools.matching.rules import load_rules
 from host_tools.storage.database import StorageError
 from host_tools.web.app import build_app
-from host_tools.web.around import Around
 from host_tools.web.cases import OLD_S, CaseList
 from host_tools.web.guard import LONGEST_BODY
-from host_tools.web.pages import Pages
-from host_tools.web.screen import LiveScreen
-from host_tools.web.site import Site, form_token
+from host_tools.web.site import form_token
 
 HERE = "http://localhost:8000"
 SAME_SITE = {"origin": HERE}
@@ -26,9 +22,7 @@ SAME_SITE = {"origin": HERE}
 
 @pytest.fixture
 def site(office):
-    rules = load_rules()
-    screen = LiveScreen(rules, Around(lambda: 0.0))
-    return Site(office, screen, CaseList(NoCases(), lambda: NOON_S), Pages(), rules)
+    return site_over(office)
 
 
 @pytest.fixture
@@ -111,6 +105,9 @@ POSTS = {
     "/staff/people/1": "change fleet",
     "/staff/people/find": "see people",
     "/staff/alerts/999": "see results",
+    "/staff/release": "release",
+    "/staff/release/999": "release",
+    "/staff/release/999/file": "release",
     "/staff/accounts": "accounts",
     "/staff/accounts/1": "accounts",
     "/staff/settings": "settings",
@@ -161,9 +158,10 @@ def test_a_database_that_is_away_is_told(client, office, monkeypatch):
 
 def test_health_tells_machines(client, site):
     assert client.get("/healthz").json() == {"ok": True, "problems": []}
-    site.screen.trouble = True
+    site.screen.troubles = {"radio"}
     answer = client.get("/healthz")
     assert (answer.status_code, answer.json()["ok"]) == (503, False)
+    assert "Plug it in" in answer.text
     assert "bluezone_tokens " in client.get("/metrics").text
 
 
@@ -220,3 +218,26 @@ def test_the_overview_tells_age_and_signature_of_the_list(client, site):
     page = client.get("/staff?lang=en").text
     assert "unknown" in page
     assert "valid" not in page
+
+
+def test_a_release_is_looked_at_again_by_itself_but_not_while_somebody_types(site):
+    releases = site.releases
+    token = ReleasingToken(8)
+    with TestClient(build_app(site), HERE, client=("127.0.0.1", 50000), follow_redirects=False) as client:
+        session = log_in(client, "officer")
+        form = {"form_token": form_token(session), "token": serial(8).hex()}
+        begun = client.post("/staff/release", data=form, headers=SAME_SITE)
+        path = begun.headers["location"]
+        assert client.get(path).headers["refresh"] == f"5; url={path}"
+        assert client.portal is not None
+        visit = client.portal.start_task_soon(releases.serve, CODES[8], token.session())
+        while "refresh" in (answer := client.get(path)).headers and "autofocus" not in answer.text:
+            pass
+        assert int(answer.headers["refresh"].partition(";")[0]) > 200
+        assert "E0E1 E2E3 E4" in answer.text
+        answer = client.post(path, data={**form, "what": "cancel"}, headers=SAME_SITE)
+        assert answer.headers["location"].startswith("/staff/release?")
+        visit.result(30)
+        answer = client.get(path)
+        assert answer.status_code == 409
+        assert "refresh" not in answer.headers

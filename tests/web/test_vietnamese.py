@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
-from web_kit import NOON_S, PASSWORD, NoCases, result, serial
+from web_kit import PASSWORD, result, serial, site_over
 
 from host_tools.fleet import ledger
 from host_tools.fleet.alerts import HAND, SENT, WAITING
@@ -17,12 +17,9 @@ from host_tools.matching.rules import load_rules
 from host_tools.storage import database
 from host_tools.web import vietnamese as catalogue
 from host_tools.web.app import build_app
-from host_tools.web.around import Around
-from host_tools.web.cases import CaseList
 from host_tools.web.failures import WORDS
 from host_tools.web.pages import Pages
-from host_tools.web.screen import Card, LiveScreen, details
-from host_tools.web.site import Site
+from host_tools.web.screen import Card, details
 from host_tools.web.vietnamese import vietnamese
 
 HOST_TOOLS = Path(__file__).parents[2] / "host_tools"
@@ -181,11 +178,6 @@ def open_page(office):
         return client.get(f"/staff{path}").text
 
     return get
-
-
-def site_over(office):
-    rules = load_rules()
-    return Site(office, LiveScreen(rules, Around(lambda: 0.0)), CaseList(NoCases(), lambda: NOON_S), Pages(), rules)
 
 
 @pytest.mark.parametrize(("role", "path"), [(role, path) for role, paths in SHOWN.items() for path in paths])

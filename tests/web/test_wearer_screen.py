@@ -230,12 +230,16 @@ def test_nothing_personal_stays(page, kiosk):
     assert not re.search(r"F1|88", page.locator("main").inner_text())
 
 
-def test_a_radio_that_fails_is_told_and_nobody_is_invited(page, kiosk, shot):
-    kiosk.call(lambda: kiosk.site.screen.set_trouble(True))
-    expect(page.get_by_role("alert")).to_contain_text("Bluetooth")
+@pytest.mark.parametrize(("kind", "words"), [("radio", "Bluetooth"), ("clock", "Giờ"), ("database", "lưu")])
+def test_what_fails_is_told_and_nobody_is_invited(page, kiosk, kind, words, shot):
+    kiosk.call(lambda: kiosk.site.screen.set_trouble(kind, True))
+    expect(page.get_by_role("alert")).to_be_visible()
+    expect(page.locator("#trouble p:visible")).to_have_count(1)
+    expect(page.locator("#trouble p:visible")).to_contain_text(words)
     expect(page.locator("#idle")).to_be_hidden()
-    shot("trouble")
-    kiosk.call(lambda: kiosk.site.screen.set_trouble(False))
+    if kind == "radio":
+        shot("trouble")
+    kiosk.call(lambda: kiosk.site.screen.set_trouble(kind, False))
     expect(page.locator("#trouble")).to_be_hidden()
     expect(page.locator("#idle")).to_be_visible()
 
@@ -351,4 +355,4 @@ def test_user_errors_of_the_desk_pass(kiosk):
             raise UserError("The clock is wrong.")
 
     with pytest.raises(UserError, match="clock"):
-        ShowingDesk(Desk(), kiosk.site.screen).check_clock(0)  # type: ignore[arg-type]
+        ShowingDesk(Desk(), kiosk.site.screen, lambda _now_s: None).check_clock(0)  # type: ignore[arg-type]

@@ -2,7 +2,7 @@
 
 import { Sound } from "./sound.js";
 
-const FINAL = new Set(["safe", "exposed", "clerk", "failed"]);
+const FINAL = new Set(["safe", "exposed", "clerk", "failed", "released"]);
 const LINE_LOST_MS = 20_000; // after so long without the kiosk no card stays, whatever it said
 const BACK_TO_VIETNAMESE_MS = 60_000; // nobody at the kiosk for so long: the next one finds it as it was
 
@@ -32,11 +32,18 @@ function show(picture) {
       remove(code);
     }
   }
-  trouble.hidden = !picture.trouble;
+  worry(picture.trouble);
   offline.hidden = true;
   document.querySelector("#near").textContent = picture.near;
   document.querySelector("#far").textContent = picture.far;
   arrange();
+}
+
+function worry(kind) {
+  for (const words of trouble.children) {
+    words.hidden = words.dataset.kind !== kind;
+  }
+  trouble.hidden = !kind;
 }
 
 function arrange() {
@@ -139,7 +146,7 @@ function listen() {
     show(JSON.parse(event.data));
   });
   line.addEventListener("error", () => {
-    trouble.hidden = true;
+    worry(null);
     offline.hidden = false;
     arrange();
     lineLost ||= setTimeout(() => {
