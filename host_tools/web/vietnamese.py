@@ -96,6 +96,34 @@ _SENTENCES = {
     ),
     "Encounters are kept from 0 to {most} days, not {days}": "Lịch sử được giữ từ 0 đến {most} ngày, không phải {days}",
     "Days are a whole number": "Số ngày phải là số nguyên",
+    # Releases
+    "No code is wanted now. Nothing was sent to the token. Look at the release again": (
+        "Lúc này chưa cần mã. Chưa gửi gì đến thẻ. Hãy xem lại báo cáo"
+    ),
+    "A code has {count} letters out of {letters}. Nothing was sent to the token, and no try is lost. Ask the authority "
+    "again": (
+        "Mã có {count} ký tự, trong số {letters}. Chưa gửi gì đến thẻ, không mất lần thử nào. Hãy hỏi lại cơ quan y tế"
+    ),
+    "There is no file to fetch. Nothing was handed out. Look at the release again": (
+        "Không có tệp để tải về. Chưa đưa ra dữ liệu nào. Hãy xem lại báo cáo"
+    ),
+    "Release {number} is over: it was cancelled, or has ended more than {minutes} minutes ago. Nothing is kept of it "
+    "but the kiosk's audit. Begin again if need be": (
+        "Báo cáo {number} đã xong: đã hủy, hoặc kết thúc quá {minutes} phút. Chỉ còn lại trong nhật ký của quầy. Nếu "
+        "cần, hãy bắt đầu lại"
+    ),
+    "{count} releases are under way or wait to be fetched. Nothing was begun. Finish one first": (
+        "Đang có {count} báo cáo chưa xong hoặc chờ tải về. Chưa bắt đầu báo cáo mới. Hãy làm xong một báo cáo trước"
+    ),
+    "There is a release of token {code} already. Nothing was begun. Finish that one, or cancel it": (
+        "Đã có báo cáo của thẻ {code}. Chưa bắt đầu báo cáo mới. Hãy làm xong hoặc hủy báo cáo đó"
+    ),
+    "By the ledger this token is {state}, and not for whoever holds it. Nothing was begun. If that is wrong, the clerk "
+    "enters what is right": (
+        "Theo sổ, thẻ này {state}, không dành cho người đang cầm. Chưa bắt đầu. Nếu sổ sai, nhân viên quầy sửa lại"
+    ),
+    "The person with staff number {number} has {count} tokens. Nothing was begun. Name the token by the six letters on "
+    "its label": ("Người có mã nhân viên {number} giữ {count} thẻ. Chưa bắt đầu. Hãy ghi sáu ký tự trên nhãn thẻ"),
     # The database
     "The database {place} cannot be used: {error}. Nothing of this step was stored; what was there before is "
     "untouched, and the token keeps its log until it is stored. {advice}": (
@@ -107,11 +135,12 @@ _SENTENCES = {
     ),
 }
 # What fields named so hold is said in Vietnamese too.
-_TOLD_FIELDS = ("what", "deed", "why", "advice", "fault", "faults")
+_TOLD_FIELDS = ("what", "deed", "why", "advice", "fault", "faults", "state")
 _PARTS = {
     "name": "họ tên", "staff number": "mã nhân viên", "agency": "tên cơ quan", "district": "quận, huyện",
     "address": "liên hệ", "gateway": "địa chỉ của cổng gửi", "key check": "mẫu thử của khóa",
     "assign": "phát", "return": "ghi trả", "lose": "báo mất", "revoke": "thu hồi", "wipe": "ghi đã xóa",
+    "lost": "đã báo mất", "revoked": "đã thu hồi", "returned": "đã trả, chưa xóa dữ liệu",
     "it is new and with nobody": "thẻ còn mới, chưa phát cho ai",
     "it is with a wearer": "thẻ đang có người đeo",
     "it has been returned and still holds its wearer's log; wipe it first": (

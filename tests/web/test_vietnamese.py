@@ -29,6 +29,7 @@ REACHED = [
     for name in (
         *("fleet/accounts", "fleet/alerts", "fleet/ledger", "fleet/people", "fleet/privacy", "fleet/staff_csv"),
         *("web/login", "web/site", "web/staff_office", "web/staff_people", "web/staff_tokens"),
+        *("web/staff_release", "kiosk/release_desk"),
     )
 ]
 LETTERS = "ăâđêôơưàáảãạằắẳẵặầấẩẫậèéẻẽẹềếểễệìíỉĩịòóỏõọồốổỗộờớởỡợùúủũụừứửữựỳýỷỹỵ"
@@ -154,7 +155,7 @@ ROLES_AND_MACHINES = (
 SHOWN = {
     "admin": ("", "/tokens", "/tokens?q=khong", f"/tokens/{serial(1).hex()}", f"/tokens/{serial(6).hex()}", "/units",
               "/people", "/people/1", "/audit", "/accounts", "/settings", "/password", "/nowhere"),
-    "officer": ("", "/alerts", "/people/2"),
+    "officer": ("", "/alerts", "/people/2", "/release"),
 }  # fmt: skip
 
 
