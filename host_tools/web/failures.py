@@ -80,6 +80,7 @@ _KINDS: tuple[tuple[type[UserError], Failure], ...] = (
     (ClockWrong, "clock"),
     (StorageError, "database"),
     (AdapterMissing, "radio"),
+    (UserError, "kiosk"),
 )
 
 
@@ -87,7 +88,4 @@ def failure_of(error: UserError) -> Failure:
     """The kind of an error that ended a sync."""
     if isinstance(error, SessionRefused) and error.code in _REFUSALS:
         return _REFUSALS[error.code]
-    for cause, kind in _KINDS:
-        if isinstance(error, cause):
-            return kind
-    return "kiosk"
+    return next(kind for cause, kind in _KINDS if isinstance(error, cause))

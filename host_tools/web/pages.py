@@ -12,6 +12,7 @@ from tracing.wire import short_code
 
 from .failures import WORDS
 from .history import history_svg, shown
+from .vietnamese import vietnamese
 
 Language = Literal["vi", "en"]
 
@@ -53,4 +54,6 @@ class Pages:
         Args:
             name: of the template, without ".html".
         """
-        return self._environment.get_template(f"{name}.html").render(lang=lang, t=_chooser(lang), **context)
+        in_words = vietnamese if lang == "vi" else str  # an error's sentence; None: there is no translation
+        template = self._environment.get_template(f"{name}.html")
+        return template.render(lang=lang, t=_chooser(lang), in_words=in_words, **context)

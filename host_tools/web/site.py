@@ -20,6 +20,7 @@ from host_tools.matching.rules import Rules
 from host_tools.storage.database import StorageError
 
 from .cases import CaseList
+from .guard import part
 from .pages import Language, Pages, language
 from .screen import LiveScreen
 
@@ -92,11 +93,19 @@ class Visit:
     def path(self, name: str) -> Any:
         return self.request.path_params[name]
 
+    @property
+    def back(self) -> str:
+        """The page whose form was sent, as the browser names it; else the overview."""
+        referer = self.request.headers.get("referer", "")
+        path = part(referer, "path") or ""
+        own = part(referer, "netloc") == self.request.url.netloc
+        return path if own and path.startswith(f"{STAFF}/") else STAFF
+
     def page(self, name: str, status_code: int = 200, **context: Any) -> Response:
         """A page for this account."""
         lang = language_of(self.request)
         text = self.site.pages.render(
-            name, lang, account=self.account, here=self.request.url.path, done=self.query("done"),
+            name, lang, account=self.account, here=self.request.url.path, back=self.back, done=self.query("done"),
             form_token=form_token(self.session), simulated=self.site.simulated, **context,
         )  # fmt: skip
         return HTMLResponse(text, status_code)

@@ -17,13 +17,17 @@ from .screen import FINAL
 from .site import site_of
 
 _WEARER = "wearer"  # who has pressed the button of the token; so the audit calls them
+_ELSEWHERE = (
+    "Màn hình này chỉ mở tại quầy. Trang của nhân viên: /staff.\n"
+    "This screen is at the kiosk only. The clerk's pages are at /staff."
+)
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def _here(endpoint: Endpoint) -> Endpoint:
     async def guarded(request: Request) -> Response:
         if not local(request):
-            return PlainTextResponse("This screen is at the kiosk only. The clerk's pages are at /staff.", 403)
+            return PlainTextResponse(_ELSEWHERE, 403)
         return await endpoint(request)
 
     return guarded

@@ -5,21 +5,16 @@ from dataclasses import replace
 
 import pytest
 from starlette.testclient import TestClient
-from web_kit import CODES, NOON_S, PASSWORD, NoCases, ReleasingToken, result, serial
+from web_kit import CODES, NOON_S, PASSWORD, ReleasingToken, result, serial, site_over
 
 from host_tools.errors import UserError
 from host_tools.fleet.periods import periods
-from host_tools.kiosk.release_desk import ReleaseDesk
 from host_tools.matching.list_source import ListSource
-from host_tools.matching.rules import load_rules
 from host_tools.storage.database import StorageError
 from host_tools.web.app import build_app
-from host_tools.web.around import Around
 from host_tools.web.cases import OLD_S, CaseList
 from host_tools.web.guard import LONGEST_BODY
-from host_tools.web.pages import Pages
-from host_tools.web.screen import LiveScreen
-from host_tools.web.site import Site, form_token
+from host_tools.web.site import form_token
 
 HERE = "http://localhost:8000"
 SAME_SITE = {"origin": HERE}
@@ -27,10 +22,7 @@ SAME_SITE = {"origin": HERE}
 
 @pytest.fixture
 def site(office):
-    rules = load_rules()
-    screen = LiveScreen(rules, Around(lambda: 0.0))
-    releases = ReleaseDesk(office, screen, lambda: NOON_S)
-    return Site(office, screen, CaseList(NoCases(), lambda: NOON_S), Pages(), rules, releases)
+    return site_over(office)
 
 
 @pytest.fixture

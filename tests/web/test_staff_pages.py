@@ -16,8 +16,8 @@ pytestmark = pytest.mark.xdist_group("chromium")
 WIDTHS = {400: 800, 1024: 600, 1920: 1080}
 SHOWN = (("vi", 400), ("vi", 1024), ("en", 1024))  # of which the documents keep a picture
 PAGES = {
-    "admin": ("", "/tokens", f"/tokens/{serial(1).hex()}", "/people", "/people/1", "/audit", "/accounts", "/settings",
-              "/password"),
+    "admin": ("", "/tokens", f"/tokens/{serial(1).hex()}", "/units", "/people", "/people/1", "/audit", "/accounts",
+              "/settings", "/password"),
     "officer": ("/alerts", "/people/2", "/release"),
 }  # fmt: skip
 
@@ -122,6 +122,23 @@ def test_what_cannot_be_undone_asks_first(open_as, kiosk):
     page.get_by_role("button", name="Yes: Revoke for good").click()
     expect(page.locator(".state").first).to_have_text("revoked")
     assert kiosk.site.office.ledger.standing(serial(18)).state == "revoked"
+
+
+@pytest.mark.parametrize("path", ["/units", "/people/1", f"/tokens/{serial(1).hex()}"])
+def test_paper_shows_no_forms_and_no_buttons(open_as, path):
+    page = open_as("admin", path)
+    page.emulate_media(media="print")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    for unwanted in ("header", "form", "button", "nav"):
+        for found in page.locator(unwanted).all():
+            expect(found).to_be_hidden()
+
+
+def test_units_are_printed_by_a_button(open_as):
+    page = open_as("viewer", "/units", "en")
+    page.evaluate("window.print = () => { document.title = 'printed' }")
+    page.get_by_role("button", name="Print this page").press("Enter")
+    expect(page).to_have_title("printed")
 
 
 def test_search_and_pages(open_as):

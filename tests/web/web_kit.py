@@ -16,6 +16,7 @@ from host_tools.fleet.alerts import make_in
 from host_tools.fleet.office import Office
 from host_tools.fleet.people import Unit
 from host_tools.fleet.periods import periods
+from host_tools.kiosk.release_desk import ReleaseDesk
 from host_tools.kiosk.service import WearerResult
 from host_tools.link.errors import LinkLost, SessionRefused
 from host_tools.link.session import TokenInfo
@@ -28,6 +29,11 @@ from host_tools.matching.rules import load_rules
 from host_tools.matching.verdict import Verdict, vietnam_day
 from host_tools.provisioning.token_keys import AuthorityRoot
 from host_tools.storage.store import Encounter
+from host_tools.web.around import Around
+from host_tools.web.cases import CaseList
+from host_tools.web.pages import Pages
+from host_tools.web.screen import LiveScreen
+from host_tools.web.site import Site
 from tracing.kiosk_messages import ERROR_CODE
 from tracing.records import FLAG_CLOCK_SET, KIND_ENCOUNTER, RECORD_BYTES, pack_record
 from tracing.wire import short_code
@@ -81,6 +87,14 @@ def populate(office: Office, tokens: int = 24) -> None:
     with office.database.writing() as connection:
         (period,) = periods(connection, serial(5))
         make_in(connection, period, [vietnam_day(NOON_S - DAY_S)], NOON_S)
+
+
+def site_over(office: Office) -> Site:
+    """The pages of an office without a kiosk: with an empty list, and nobody before the screen."""
+    rules = load_rules()
+    screen = LiveScreen(rules, Around(lambda: 0.0))
+    releases = ReleaseDesk(office, screen, lambda: NOON_S)
+    return Site(office, screen, CaseList(NoCases(), lambda: NOON_S), Pages(), rules, releases)
 
 
 def record(start_s: int) -> bytes:
