@@ -44,7 +44,7 @@ def kiosk(
         typer.Option(help="This PC's Bluetooth adapter, or a simulated office with a list and keys of its own."),
     ] = "hardware",
     host: Annotated[str, typer.Option(help="Where browsers come in; by default only from this machine.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port of the pages.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port of the pages; 0: any that is free.")] = 8000,
     name: Annotated[list[str] | None, typer.Option(help="A further name under which browsers reach it.")] = None,
     scenario: Annotated[Path | None, typer.Option(help="With --radio virtual: a scenario file.")] = None,
     out: Annotated[Path, typer.Option(help="With --radio virtual: where its files go.")] = Path("build/kiosk-demo"),
