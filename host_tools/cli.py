@@ -62,9 +62,12 @@ def run(app: typer.Typer, args: Sequence[str]) -> int:
     except UserError as error:
         return _unusable(str(error), args)
     except typer.TyperException as error:
-        if not args:  # `bluezone` alone: the message is the help, already printed
+        said = error.format_message().replace("Value error, ", "").rstrip(".")
+        if not said:  # a command without the word that it needs: the help is printed already
             return EXIT_UNUSABLE
-        return _unusable(f"{error.format_message().rstrip('.')}. See `bluezone --help`.", args)
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else app.info.name
+        return _unusable(f"{said}. See `{command} --help`.", args)
     except typer.Abort:
         return 130
     return status if isinstance(status, int) else 0

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from host_tools.authority.lists import Publication
 
 _Folder = Annotated[Path, typer.Argument(help="The authority's folder: keys, and the lists in public/.")]
-_Port = Annotated[int, typer.Option(help="Where to serve, on this computer only; 0: any that is free.")]
+_Port = Annotated[
+    int, typer.Option(min=0, max=65535, help="Where to serve, on this computer only; 0: any that is free.")
+]
 _Seconds = Annotated[float | None, typer.Option(help="How long to serve; without it until Ctrl-C.")]
 _Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
 _PORT = 8443

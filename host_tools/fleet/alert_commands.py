@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from host_tools.command_completion import words
+from host_tools.errors import UserError
 from host_tools.matching.exposures import TOLERANCE_S
 from host_tools.matching.list_options import (
     NO_LIST_OPTIONS,
@@ -118,10 +119,12 @@ def set_gateway(
     as_json: Json = False,
 ) -> None:
     """Set the gateway for a kind of address: an apprise URL with {address} in it. It is kept encrypted."""
-    url = secret(url_file, "URL of the gateway")
+    url = secret(url_file, "URL of the gateway").strip()
+    if not url:
+        raise UserError(f"The URL is empty. Nothing was changed; `bluezone fleet gateway remove {kind}` removes it.")
     with opened(database, key_file) as office:
         office.alerts.set_gateway(actor(), kind, url)
-    say(as_json, {"kind": kind, "set": bool(url)}, f"The gateway for {kind} is set. Try it with `fleet gateway test`.")
+    say(as_json, {"kind": kind, "set": True}, f"The gateway for {kind} is set. Try it with `fleet gateway test`.")
 
 
 def remove(kind: _Kind, database: Where = DATABASE, key_file: Key = None, as_json: Json = False) -> None:

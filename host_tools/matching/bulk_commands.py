@@ -95,6 +95,8 @@ def match_nation(
         place = Path(cases)
         if listed.list_key:
             raise UserError("Cases in parquet have no signature. Nothing was matched; name the signed list itself.")
+        if not place.is_file():
+            raise UserError(f"There are no cases at {place}. Nothing was matched; check the path.")
     else:
         national, status = listed.source(cases, kind).load(time.time())
         place = out / "cases" / "cases.parquet"
@@ -127,6 +129,6 @@ def _bar(quiet: bool) -> Iterator[Callable[[int, int], None]]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True, quiet=quiet)) as bar:
+    with Progress(console=Console(stderr=True, quiet=quiet), transient=True) as bar:
         line = bar.add_task("Matching")
         yield lambda done, total: bar.update(line, completed=done, total=total)

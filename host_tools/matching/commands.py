@@ -71,7 +71,7 @@ def match(
     judged_by = load_rules(rules)
     national, status = listed.source(cases, kind).load(time.time())
     version = ListVersion.of(status)
-    trace = trace_log.load(log, peer_view)
+    trace = trace_log.load_usable(log, peer_view)
     index = index_for_sightings(national.cases, trace.sightings)
     matches = match_sightings(trace.sightings, index)
     verdict = judge(matches, judged_by, judged_by.phone_scan_period_s, infectious_periods(national.cases, matches))

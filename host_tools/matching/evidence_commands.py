@@ -121,7 +121,7 @@ def _confirm_phones(log: Path, other_log: Path) -> "list[Finding]":
     from host_tools.matching import trace_log
     from host_tools.matching.two_sided import check
 
-    here, there = trace_log.load(log).sightings, trace_log.load(other_log).sightings
+    here, there = trace_log.load_usable(log).sightings, trace_log.load_usable(other_log).sightings
     owners_ids = {sighting.own_id for sighting in there}
     own_ids = {sighting.own_id for sighting in here}
     mine, others = _encounters(here), _encounters(there)

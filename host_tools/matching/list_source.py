@@ -201,7 +201,7 @@ class ListSource:
         except OSError as error:
             raise UserError(f"The folder {path} cannot be read: {error.strerror}. Nothing of it was used.") from None
         if not files:
-            raise UserError(f"The folder {path} holds no list (*.json). Nothing was read; check --cases.")
+            raise UserError(f"The folder {path} holds no list (*.json). Nothing was read; check the path.")
         return files
 
     def _signature_beside(self, path: Path) -> str:

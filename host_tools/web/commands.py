@@ -48,7 +48,7 @@ def kiosk(
         typer.Option(help="A Bluetooth controller that only the kiosk uses, by Bumble's name for it, as usb:0."),
     ] = None,
     host: Annotated[str, typer.Option(help="Where browsers come in; by default only from this machine.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="The port of the pages.")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port of the pages; 0: any that is free.")] = 8000,
     name: Annotated[list[str] | None, typer.Option(help="A further name under which browsers reach it.")] = None,
     scenario: Annotated[Path | None, typer.Option(help="With --radio virtual: a scenario file.")] = None,
     out: Annotated[Path, typer.Option(help="With --radio virtual: where its files go.")] = Path("build/kiosk-demo"),
