@@ -55,6 +55,27 @@ def test_cards_leave_by_themselves():
     on_screen(job)
 
 
+@pytest.mark.parametrize("released", [True, False])
+def test_a_release_stands_for_as_long_as_a_session_and_shows_no_verdict(released):
+    """A call to the authority takes minutes; what the card said before has gone."""
+
+    async def job(screen):
+        screen.finished(CODES[0], result(0))
+        before = screen.cards[CODES[0]]
+        screen.handing_over(CODES[0])
+        assert before.details is None
+        await asyncio.sleep(290)
+        assert states(screen) == {CODES[0]: "release"}
+        assert screen.busy
+        screen.handed_over(CODES[0], released)
+        assert states(screen) == ({CODES[0]: "released"} if released else {})
+        assert not screen.busy
+        await asyncio.sleep(SHOW_S + 1)
+        assert states(screen) == {}
+
+    on_screen(job)
+
+
 def test_who_comes_again_gets_a_new_card():
     async def job(screen):
         screen.finished(CODES[0], result(0))
