@@ -96,10 +96,11 @@ bench-matching: setup ## matching beside DuckDB, polars and hashlib; fails if re
 battery: setup ## how long each board's battery lasts, from the radio log and the currents in board.toml
 	@$(BIN)/python -m host_tools.simulation.battery
 
-soak: setup ## power cut at every byte; 14 virtual days of 20 tokens, a day of 20 VMs with 64 KB each (about half an hour)
+soak: setup ## power cut at every byte; 14 virtual days of 20 tokens, a day of 20 VMs; 120 kills of a kiosk (¾ of an hour)
 	@$(BIN)/python tests/power_loss/every_cut.py
 	@$(BIN)/python -m host_tools.simulation.soak
 	@$(BIN)/python -m host_tools.simulation.bench soak
+	@$(BIN)/python tests/web/kiosk_kills.py
 
 calibration: setup ## fit RSSI to distance anew, from tests/vectors/herald-rssi; writes calibration.toml and its picture
 	@$(BIN)/python -m host_tools.matching.calibrate

@@ -22,6 +22,10 @@ class PersonError(UserError):
     """A person or unit that cannot be entered or is not there."""
 
 
+_p, _u = person_table.c, unit_table.c
+PERSON = (_p.id, _p.staff_sealed, _p.name_sealed, _p.address_sealed, _u.agency, _u.district, _u.kind)
+
+
 @dataclass(frozen=True, slots=True)
 class Unit:
     """A unit of an agency, as the province counts them. `kind` is one of KINDS."""
@@ -208,17 +212,21 @@ class People:
 
     def person_in(self, connection: sa.Connection, person_id: int) -> Person:
         """A person within a transaction, with no word in the audit: for the machine's own use."""
-        p, u = person_table.c, unit_table.c
+        p = person_table.c
         query = (
-            sa.select(p.staff_sealed, p.name_sealed, p.address_sealed, u.agency, u.district, u.kind)
+            sa.select(*PERSON)
             .select_from(person_table.outerjoin(unit_table))
             .where(p.id == person_id, p.erased_s.is_(None))
         )
         row = connection.execute(query).one_or_none()
         if row is None:
             raise PersonError(f"There is no person {person_id}, or nothing is held of them any more.")
+        return self.opened(row)
+
+    def opened(self, row: sa.Row) -> Person:
+        """A person out of a row with the columns of PERSON."""
         return Person(
-            person_id,
+            row.id,
             self._vault.open("staff number", row.staff_sealed),
             self._vault.open("name", row.name_sealed),
             self._vault.open("address", row.address_sealed),

@@ -4,6 +4,7 @@ Encounters are deleted when they are older than the rule allows; results stay. E
 results, name, staff number and address; the ledger and the audit keep that there was somebody, by number.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -23,6 +24,7 @@ LONGEST_DAYS = 180
 _DAY_S = 86400
 _JUMP_S = 7 * _DAY_S  # a clock that leaps ahead by more is not believed at once: it would delete a fortnight
 
+_AT_ONCE = 10_000  # records that go in one transaction
 _SEEN = "retention.seen_s"
 _TRUSTED = "retention.trusted_from_s"
 
@@ -75,9 +77,29 @@ class Privacy:
         """Delete what is too old; returns how many records went. To be called every hour or so.
 
         After the clock has leapt ahead by more than a week, nothing goes for a day, so that it can be put right.
+        Much goes in several transactions: wearers do not wait for all of it, and what is left goes the next time.
         """
-        now_s = self._now()
+        before_s = self._purge_before()
+        if before_s is None:
+            return 0
         r = record_table.c
+        # What was read long ago was logged even longer ago, whatever the token's clock said.
+        old = sa.or_(r.received_s < before_s, sa.and_(r.clock_set, r.start_s + r.duration_s < before_s))
+        with self._database.reading() as connection:
+            query = sa.select(r.serial, sa.func.count()).where(old).group_by(r.serial).order_by(r.serial)
+            counts = [(serial, count) for serial, count in connection.execute(query)]
+        return sum(self._drop_old(serials, old) for serials in _parts(counts))
+
+    def _drop_old(self, serials: list[str], old: sa.ColumnElement[bool]) -> int:
+        with self._database.writing() as connection:
+            dropped = drop_records(connection, sa.and_(record_table.c.serial.in_(serials), old))
+            if dropped:
+                audit.note(connection, self._now(), "kiosk", "purge", records=dropped)
+        return dropped
+
+    def _purge_before(self) -> int | None:
+        """What was logged or read before goes (Unix s); None: the clock is not trusted, and nothing does."""
+        now_s = self._now()
         with self._database.writing() as connection:
             latest_s = connection.scalar(sa.select(sa.func.max(token_table.c.last_sync_s))) or now_s
             seen_s = settings.get_number(connection, _SEEN, latest_s)
@@ -89,15 +111,7 @@ class Privacy:
                 trusted_s = min(trusted_s, now_s)  # it was the leap that was wrong
                 settings.put_number(connection, _TRUSTED, trusted_s)
             settings.put_number(connection, _SEEN, now_s)
-            if now_s < trusted_s:
-                return 0
-            before_s = now_s - settings.retention_days(connection) * _DAY_S
-            # What was read long ago was logged even longer ago, whatever the token's clock said.
-            old = sa.or_(r.received_s < before_s, sa.and_(r.clock_set, r.start_s + r.duration_s < before_s))
-            dropped = drop_records(connection, old)
-            if dropped:
-                audit.note(connection, now_s, "kiosk", "purge", records=dropped)
-        return dropped
+            return None if now_s < trusted_s else now_s - settings.retention_days(connection) * _DAY_S
 
     def purge_after_verdict(self, serial: bytes) -> None:
         """Where nothing is kept: delete a token's records now."""
@@ -157,6 +171,20 @@ class Privacy:
             connection.execute(result_table.delete().where(_results_of(each)))
             alerts.withdraw_in(connection, each)
         return dropped
+
+
+def _parts(counts: Iterable[tuple[str, int]]) -> Iterator[list[str]]:
+    """Serials, as many at once as have some _AT_ONCE records together."""
+    serials: list[str] = []
+    records = 0
+    for serial, count in counts:
+        serials.append(serial)
+        records += count
+        if records >= _AT_ONCE:
+            yield serials
+            serials, records = [], 0
+    if serials:
+        yield serials
 
 
 def _results_of(period: Period) -> sa.ColumnElement[bool]:

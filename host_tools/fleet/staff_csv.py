@@ -18,8 +18,8 @@ from . import audit
 from .clock import Clock
 from .handing_out import HandingOut
 from .ledger import LedgerError
-from .people import Entry, People, PersonError, Unit
-from .tables import assignment_table, person_table
+from .people import PERSON, Entry, People, PersonError, Unit
+from .tables import assignment_table, person_table, unit_table
 
 COLUMNS = ("staff_number", "name", "agency", "district", "kind", "address", "token")
 _NEEDED = {"staff_number", "name"}
@@ -92,11 +92,11 @@ class StaffCsv:
     def bring_out(self, actor: str) -> str:
         """All persons with their tokens, in the columns of an import; it begins with the mark by which spreadsheets
         know UTF-8."""
-        a, p, t = assignment_table.c, person_table.c, token_table.c
+        a, p = assignment_table.c, person_table.c
         holds = sa.and_(a.person_id == p.id, a.until_s.is_(None))
         query = (
-            sa.select(p.id, t.short_code)
-            .select_from(person_table.outerjoin(assignment_table, holds).outerjoin(token_table))
+            sa.select(*PERSON, token_table.c.short_code)
+            .select_from(person_table.outerjoin(unit_table).outerjoin(assignment_table, holds).outerjoin(token_table))
             .where(p.erased_s.is_(None))
             .order_by(p.id)
         )
@@ -104,14 +104,16 @@ class StaffCsv:
         writer = csv.writer(out, lineterminator="\r\n")
         writer.writerow(COLUMNS)
         with self._database.writing() as connection:
-            for number, code in connection.execute(query).all():
-                person = self._people.person_in(connection, number)
-                unit = person.unit or Unit("", "", "")
-                cells = (
-                    person.staff_number, person.name, unit.agency, unit.district, unit.kind, person.address, code or ""
-                )  # fmt: skip
-                writer.writerow([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells])
             audit.note(connection, self._now(), actor, "export staff")
+            rows = connection.execute(query).all()
+        for row in rows:
+            person = self._people.opened(row)
+            unit = person.unit or Unit("", "", "")
+            cells = (
+                person.staff_number, person.name, unit.agency, unit.district, unit.kind, person.address,
+                row.short_code or "",
+            )  # fmt: skip
+            writer.writerow([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells])
         return "\ufeff" + out.getvalue()
 
 

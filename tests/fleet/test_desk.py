@@ -2,6 +2,7 @@
 tells machines about itself."""
 
 import json
+import logging
 from io import StringIO
 
 import pytest
@@ -154,6 +155,31 @@ def test_logs_are_json_without_persons():
     assert (told["event"], told["level"], told["short_code"], told["records"]) == ("synced", "info", "7407NX", 3)
     assert "Hà" not in line
     assert "a@b" not in line
+
+
+def test_a_failure_in_the_log_says_where_and_not_with_what():
+    out = StringIO()
+    library = logging.Logger("bumble")
+    library.addHandler(logs._Libraries())
+
+    def fail(name):
+        raise ValueError("no such record")
+
+    try:
+        logs.configure(out)
+        for log in (structlog.get_logger(), library):
+            try:
+                fail("Trần Thị Hà")
+            except ValueError:
+                log.exception("a token was not served")
+    finally:
+        structlog.reset_defaults()
+    lines = out.getvalue().splitlines()
+    for told in map(json.loads, lines):
+        assert (told["event"], told["level"]) == ("a token was not served", "error")
+        assert told["exception"][0]["frames"][-1]["name"] == "fail"
+    assert len(lines) == 2
+    assert "Trần" not in out.getvalue()
 
 
 def test_a_label_has_the_code_and_nothing_else_in_words():

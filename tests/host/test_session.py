@@ -18,16 +18,19 @@ from session_pipe import (
     FakeToken,
     Pipe,
     kiosk_session,
+    now,
     record,
     sync_once,
 )  # fmt: skip
 
+from host_tools.link.channel import ANSWER_LIMIT_S, SESSION_LIMIT_S
 from host_tools.link.errors import (
     AnswerTimeout,
     LogRestarted,
     LogSealed,
     SessionBroken,
     SessionRefused,
+    SessionTooLong,
     StrangeToken,
 )  # fmt: skip
 from host_tools.link.session import TokenInfo
@@ -500,5 +503,31 @@ def test_a_cancelled_request_ends_the_session():
                 await session.hello()
         with pytest.raises(SessionBroken):
             await session.info()
+
+    run(main())
+
+
+def test_a_token_that_drips_holds_its_place_for_a_limited_time():
+    """Every answer comes in time, and there is no end of them."""
+
+    class Dripping(asyncio.Queue):
+        async def get(self):
+            await asyncio.sleep(ANSWER_LIMIT_S / 6)  # a message has a few fragments
+            return await super().get()
+
+    async def main():
+        token, storage = FakeToken(FakeLog(record(number) for number in range(3000))), FakeStorage()
+        token.session.open(0)
+        pipe = Pipe(token)
+        pipe.receive = Dripping()
+        began_s = asyncio.get_running_loop().time()
+        with pytest.raises(SessionTooLong, match="goes on where it was"):
+            await synchronise(kiosk_session(pipe), storage, now)
+        assert asyncio.get_running_loop().time() - began_s == pytest.approx(SESSION_LIMIT_S)
+        pipe.cut()
+        kept = len(storage.records)
+        assert 0 < kept < 3000, "what has arrived is kept"
+        await sync_once(token, storage)
+        assert storage.records == token.log.readable()
 
     run(main())

@@ -263,6 +263,9 @@ async def tried(hall: Hall, kills: int, longest_s: float) -> Found:
     hall.kill()
     found.records = hall.check()
     found.deeds = sum(hall.deeds)
+    log = (hall.folder / "kiosk.log").read_text()
+    assert all(json.loads(line)["level"] in ("info", "warning") for line in log.splitlines()), log
+    assert "Trần" not in log
     return found
 
 

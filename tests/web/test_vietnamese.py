@@ -112,14 +112,13 @@ def test_fields_have_their_names(what):
 
 
 def test_a_list_names_its_faults_line_by_line():
-    faults = [
-        "line 2: The name is missing.",
-        "line 3: staff number 'A1' stands in line 2 too",
-        "line 4: Token 7407NX: assign is not possible, since it has been returned and still holds its wearer's log; "
-        "wipe it first.",
-        "line 5: a unit needs its agency.",
-        *(f"line {line}: The name is missing." for line in range(6, 40)),
-    ]
+    faults = {
+        2: "The name is missing.",
+        3: "staff number 'A1' stands in line 2 too",
+        4: "Token 7407NX: assign is not possible, since it has been returned and still holds its wearer's log; wipe it first.",
+        5: "a unit needs its agency.",
+        **dict.fromkeys(range(6, 40), "The name is missing."),
+    }
     said = vietnamese(_sentence(faults))
     assert said
     assert said.startswith(
