@@ -7,12 +7,12 @@ reads from their `repr`; none holds an id, a key or a record of the log.
 import gc
 import time
 from binascii import hexlify, unhexlify
-from hashlib import sha256
 
 import settings
 
 from tracing import patterns, records, wire
 from tracing.const import const
+from tracing.keys import sha256
 from tracing.log import Log
 from tracing.sightings import SightingRing
 from tracing.state import State, StateStore

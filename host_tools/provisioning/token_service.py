@@ -12,6 +12,16 @@ _STATE_BLOCKS = 2
 _BLOCKS_AT_ONCE = 16  # an ESP32 takes about 50 ms for each
 _SLOW_S = 30
 _KEYS_S = 8  # the ledger is held meanwhile; a kiosk that wants to write waits 10 s (storage.database)
+# A board that holds its firmware twice has to be asked first which copy it runs.
+_START = """
+try:
+    import half
+    half.enter()
+except ImportError:
+    pass
+import service
+t = service.Service()
+"""
 
 
 @dataclass(frozen=True)
@@ -42,7 +52,7 @@ class TokenService:
     def __init__(self, board: TokenBoard) -> None:
         self._board = board
         try:
-            board.ask("starting its service", "0", "import service\nt = service.Service()", _SLOW_S)
+            board.ask("starting its service", "0", _START, _SLOW_S)
         except BrokenOff as error:
             if "no module named" in str(error):
                 raise BoardError(

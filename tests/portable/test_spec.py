@@ -54,6 +54,7 @@ from host_tools.provisioning.drive import Drive
 from host_tools.provisioning.escrow import EscrowKeys, open_escrow, seal
 from host_tools.provisioning.firmware_files import BuiltFile, boards
 from host_tools.provisioning.flash import Report
+from host_tools.provisioning.halves import Half
 from host_tools.provisioning.identify import Named
 from host_tools.provisioning.image import FlashImage
 from host_tools.provisioning.labels import write_labels
@@ -374,7 +375,7 @@ def test_only_known_kinds_of_blocks():
     known = {"spec", "session", "console", "json", "text"}
     assert {block.kind for block in BLOCKS} == known
     files = {"data_trace.txt", "other_trace.txt", "national_list.json", "national_list.json.sig"}
-    files |= {"authority.pub.pem", "staff.csv", "version.json", "next/list"}
+    files |= {"authority.pub.pem", "staff.csv", "version.json", "next/list", "a/sums"}
     commands = ("sync", "release", "f2", "flash", "demo", "ingest", "match-stored", "match-nation")
     commands += ("flash --offline-image", "update", "provision", "identify", "verify", "logs", "wipe", "labels")
     answers = {f"bluezone {command} --json" for command in commands}
@@ -956,11 +957,21 @@ def test_list_of_an_update(tmp_path):
     assert (tmp_path / "next/list").read_text() == block("next/list").rstrip("\n")
 
 
+def test_sums_of_a_drive(tmp_path):
+    (tmp_path / "a").mkdir()
+    data = b"app"
+    (tmp_path / "a/app.py").write_bytes(data)
+    half = Half(Drive(tmp_path), "a")
+    half.write_sums(7, [BuiltFile("app.py", hashlib.sha256(data).hexdigest(), len(data))])
+    assert (tmp_path / "a/sums").read_text() == block("a/sums").rstrip("\n")
+    assert half.number() == 7
+
+
 def test_the_image_has_the_partitions_of_the_table():
     (table,) = re.findall(r"^### Image of a flash\n(?:.*\n)*?((?:\|.*\n)+)", TEXT, re.MULTILINE)
     named = [(int(at, 16), int(size), text.partition("`")[2].partition("`")[0]) for at, size, text in rows(table)[3:]]
     for settings in boards().values():
-        if "image" in settings:
+        if "partitions" in settings.get("image", {}):
             parts = [part.replace("=", ":").split(":") for part in settings["image"]["partitions"].split(",")]
             assert [(int(size, 16), name) for name, _, size in parts] == [(size, name) for _, size, name in named]
     assert all(at + size == after for (at, size, _), (after, _, _) in itertools.pairwise(named))
