@@ -5,7 +5,6 @@ and shell completion answer at once.
 """
 
 import json
-import logging
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
@@ -38,11 +37,12 @@ def build_app() -> typer.Typer:
     from host_tools.kiosk import commands as kiosk
     from host_tools.matching import bulk_commands as bulk_matching
     from host_tools.matching import commands as matching
+    from host_tools.matching import list_commands as lists
     from host_tools.provisioning import commands as provisioning
     from host_tools.web import commands as web
 
     app = new_app()
-    for part in (matching, bulk_matching, kiosk, fleet, files, web, provisioning, authority):
+    for part in (matching, bulk_matching, lists, kiosk, fleet, files, web, provisioning, authority):
         part.register(app)
     return app
 
@@ -82,7 +82,6 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Vietnamese letters shows "?", not a traceback
-    logging.getLogger("stamina").addHandler(logging.NullHandler())  # what failed is told when it has failed for good
     sys.exit(run(build_app(), sys.argv[1:]))
 
 

@@ -146,8 +146,8 @@ class Accounts:
         """
         c = account_table.c
         with self._database.writing() as connection:
-            others = sa.select(c.id).where(c.role == "admin", c.disabled.is_(False), c.id != account_id).limit(1)
-            if disabled and connection.scalar(others) is None:
+            admins = set(connection.scalars(sa.select(c.id).where(c.role == "admin", c.disabled.is_(False))))
+            if disabled and admins == {account_id}:
                 raise UserError("This is the last admin. Nothing was changed. Make another one first.")
             self._update(connection, account_id, disabled=disabled)
             audit.note(connection, self._now(), actor, "disable account" if disabled else "enable account",

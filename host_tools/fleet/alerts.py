@@ -101,6 +101,16 @@ def message(name: str, days: Iterable[date]) -> tuple[str, str]:
     return title, text
 
 
+def kind_of(address: str) -> str:
+    """Of KINDS."""
+    return "mail" if "@" in address else "phone"
+
+
+def address_url(template: str, address: str) -> str:
+    """The apprise URL that reaches an address."""
+    return template.replace("{address}", quote(address.replace(" ", ""), safe="@+"))
+
+
 def send_by_apprise(url: str, title: str, text: str) -> bool:
     """Hand a message to a gateway."""
     import apprise
@@ -213,14 +223,14 @@ class Alerts:
                 person = self._people.person_in(connection, claim.person_id)
             except PersonError as error:
                 return "", "", str(error)
-            kind = "mail" if "@" in person.address else "phone"
+            kind = kind_of(person.address)
             sealed = settings.get(connection, f"gateway.{kind}")
         if not person.address:
             return "", "", "no address is known"
         if sealed is None:
             return "", "", f"no gateway for addresses of kind {kind} is set"
         template = self._vault.open("gateway", sealed)
-        return template.replace("{address}", quote(person.address.replace(" ", ""), safe="@+")), person.name, ""
+        return address_url(template, person.address), person.name, ""
 
     def _settle(self, claim: _Claim, state: str, pause_s: int, problem: str) -> None:
         values = {"state": state, "attempts": claim.attempts, "problem": problem, "next_s": self._now() + pause_s}

@@ -38,16 +38,27 @@ def note(
     **detail: Any,
 ) -> None:
     """Add a row. What happens in the same transaction and this row stand or fall together."""
-    connection.execute(
-        audit_table.insert().values(
-            at_s=at_s,
-            actor=actor,
-            action=action,
-            serial=None if serial is None else serial.hex(),
-            person_id=person_id,
-            detail=json.dumps(detail, ensure_ascii=False),
-        )
-    )
+    connection.execute(audit_table.insert().values(row(at_s, actor, action, serial, person_id, **detail)))
+
+
+def row(
+    at_s: int, actor: str, action: str, serial: bytes | None = None, person_id: int | None = None, **detail: Any
+) -> dict[str, Any]:
+    """A row that `note_all` adds with others."""
+    return {
+        "at_s": at_s,
+        "actor": actor,
+        "action": action,
+        "serial": None if serial is None else serial.hex(),
+        "person_id": person_id,
+        "detail": json.dumps(detail, ensure_ascii=False),
+    }
+
+
+def note_all(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Add many rows at once."""
+    if rows:
+        connection.execute(audit_table.insert(), rows)
 
 
 class Audit:

@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -64,6 +65,27 @@ def existing(database: str, key_file: Path | None) -> Iterator["Office"]:
 def actor() -> str:
     """Whom the audit names: who works on this machine has the key, and needs no account."""
     return f"console:{getpass.getuser()}"
+
+
+def secret(file: Path | None, what: str, twice: bool = False) -> str:
+    """A password or the like. It is never an argument of a command, which other users of the machine could see.
+
+    Args:
+        file: its first line is taken; None: it is typed.
+        what: the prompt.
+        twice: ask twice.
+
+    Raises:
+        UserError: the file cannot be read, or there is no terminal to type at.
+    """
+    if file is not None:
+        try:
+            return file.read_text(encoding="utf-8").partition("\n")[0].strip("\r")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"The file {file} cannot be read: {error}. Nothing was changed.") from error
+    if not sys.stdin.isatty():
+        raise UserError(f"{what}: there is no terminal to type it at. Nothing was changed. Name a file that holds it.")
+    return typer.prompt(what, hide_input=True, confirmation_prompt=twice, err=True)
 
 
 def say(as_json: bool, answer: dict[str, Any], sentence: str) -> None:

@@ -8,6 +8,7 @@ A token that nobody has entered is new. What a wearer's log held is not for the 
 assigned before it has been wiped.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -107,18 +108,7 @@ class Ledger:
         c = token_table.c
         wanted = text.strip()
         query = sa.select(c.serial).where(sa.or_(c.short_code == wanted.upper(), c.serial == wanted.lower()))
-        found = [bytes.fromhex(serial) for serial in connection.scalars(query.order_by(c.serial))]
-        if not found:
-            raise LedgerError(
-                f"There is no token {wanted!r} in the ledger. Nothing was changed. Read the six letters on its label "
-                "again, or register it by its serial."
-            )
-        if len(found) > 1:
-            raise LedgerError(
-                f"{len(found)} tokens have the short code {wanted!r}. Nothing was changed. Name one by its serial: "
-                f"{', '.join(serial.hex() for serial in found)}."
-            )
-        return found[0]
+        return the_one(wanted, [bytes.fromhex(serial) for serial in connection.scalars(query.order_by(c.serial))])
 
     # --- Deeds -------------------------------------------------------------------------------------------------
 
@@ -139,11 +129,7 @@ class Ledger:
             raise LedgerError(f"There is no person {person_id}. Nothing was changed. Enter the person first.")
         other = connection.scalar(sa.select(a.serial).where(a.person_id == person_id, a.until_s.is_(None)))
         if other is not None:
-            code = wire.short_code(bytes.fromhex(other))
-            raise LedgerError(
-                f"This person has token {code} already. Nothing was changed. Enter its return or loss first, or "
-                "replace it."
-            )
+            raise has_token(bytes.fromhex(other))
         connection.execute(
             assignment_table.insert().values(serial=serial.hex(), person_id=person_id, since_s=self._now())
         )
@@ -191,12 +177,7 @@ class Ledger:
         self, connection: sa.Connection, actor: str, deed: Deed, serial: bytes, person_id: int | None = None
     ) -> None:
         standing = self.standing_in(connection, serial)
-        allowed, after = _WAYS[deed]
-        if standing.state not in allowed:
-            raise LedgerError(
-                f"Token {standing.short_code}: {deed} is not possible, since {_WHY_NOT[standing.state]}. "
-                "Nothing was changed."
-            )
+        after = way(standing, deed)
         key, now_s = serial.hex(), self._now()
         if standing.person_id is not None:
             a = assignment_table.c
@@ -222,16 +203,68 @@ class Ledger:
 
     def standing_in(self, connection: sa.Connection, serial: bytes) -> Standing:
         """The same within a transaction."""
-        t, s, a = token_table.c, state_table.c, assignment_table.c
-        holds = sa.and_(a.serial == t.serial, a.until_s.is_(None))
-        query = (
-            sa.select(t.short_code, s.state, s.since_s, a.person_id)
-            .select_from(token_table.outerjoin(state_table).outerjoin(assignment_table, holds))
-            .where(t.serial == serial.hex())
-        )
-        row = connection.execute(query).one_or_none()
-        if row is None:
+        found = standings(connection, token_table.c.serial == serial.hex())
+        if not found:
             raise LedgerError(
                 f"Token {serial.hex()} is not in the ledger. Nothing was changed. Register it, or let a kiosk read it."
             )
-        return Standing(serial, row.short_code, row.state or "new", row.since_s or 0, row.person_id)
+        return found[0]
+
+
+def standings(connection: sa.Connection, which: sa.ColumnElement[bool] | None = None) -> list[Standing]:
+    """Where tokens are, by serial: those that `which` names, or all."""
+    t, s, a = token_table.c, state_table.c, assignment_table.c
+    holds = sa.and_(a.serial == t.serial, a.until_s.is_(None))
+    query = (
+        sa.select(t.serial, t.short_code, s.state, s.since_s, a.person_id)
+        .select_from(token_table.outerjoin(state_table).outerjoin(assignment_table, holds))
+        .order_by(t.serial)
+    )
+    return [
+        Standing(bytes.fromhex(serial), code, state or "new", since_s or 0, person_id)
+        for serial, code, state, since_s, person_id in connection.execute(
+            query if which is None else query.where(which)
+        )
+    ]
+
+
+def way(standing: Standing, deed: Deed) -> State:
+    """Where a deed leads.
+
+    Raises:
+        LedgerError: nowhere, from this state.
+    """
+    allowed, after = _WAYS[deed]
+    if standing.state not in allowed:
+        raise LedgerError(
+            f"Token {standing.short_code}: {deed} is not possible, since {_WHY_NOT[standing.state]}. "
+            "Nothing was changed."
+        )
+    return after
+
+
+def the_one(wanted: str, found: Sequence[bytes]) -> bytes:
+    """The only serial that fits what a clerk has written.
+
+    Raises:
+        LedgerError: there is none, or more than one.
+    """
+    if not found:
+        raise LedgerError(
+            f"There is no token {wanted!r} in the ledger. Nothing was changed. Read the six letters on its label "
+            "again, or register it by its serial."
+        )
+    if len(found) > 1:
+        raise LedgerError(
+            f"{len(found)} tokens have the short code {wanted!r}. Nothing was changed. Name one by its serial: "
+            f"{', '.join(serial.hex() for serial in found)}."
+        )
+    return found[0]
+
+
+def has_token(serial: bytes) -> LedgerError:
+    """Why a person gets no second one."""
+    return LedgerError(
+        f"This person has token {wire.short_code(serial)} already. Nothing was changed. Enter its return or loss "
+        "first, or replace it."
+    )

@@ -45,7 +45,7 @@ class Office:
         self.people = People(self.database, self.vault, now)
         self.ledger = Ledger(self.database, now)
         self.listing = Listing(self.database, self.vault, now)
-        self.staff_csv = StaffCsv(self.database, self.people, self.ledger, now)
+        self.staff_csv = StaffCsv(self.database, self.people, now)
         self.results = Results(self.database, now)
         self.alerts = Alerts(self.database, self.vault, self.people, now)
         self.privacy = Privacy(self.database, self.people, self.ledger, now)

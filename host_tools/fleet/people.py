@@ -1,6 +1,7 @@
 """Persons who wear tokens, and the units that they belong to."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -14,6 +15,7 @@ from .vault import Vault
 
 KINDS = ("health", "government", "police", "school", "company", "other")
 _LONGEST = 200  # characters of any text that a clerk enters
+_LOOKED_UP = 500  # persons a query
 
 
 class PersonError(UserError):
@@ -56,9 +58,30 @@ def clean(what: str, text: str, needed: bool = True) -> str:
     return kept
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A person as the database keeps them, checked and sealed. `key` is what the staff number is found by."""
+
+    key: bytes
+    sealed: dict[str, bytes]
+    unit: Unit | None
+
+
 def staff_key(vault: Vault, staff_number: str) -> bytes:
     """What a staff number is found by; capitals and spaces do not matter."""
     return vault.mac("staff number", "".join(staff_number.split()).casefold())
+
+
+def checked_unit(unit: Unit) -> Unit:
+    """A unit as it is kept.
+
+    Raises:
+        PersonError: its agency is missing, or it is of a kind that there is not.
+    """
+    kept = replace(unit, agency=clean("agency", unit.agency), district=clean("district", unit.district, needed=False))
+    if unit.kind not in KINDS:
+        raise PersonError(f"The kind of a unit is one of {', '.join(KINDS)}. Nothing was changed.")
+    return kept
 
 
 class People:
@@ -78,9 +101,8 @@ class People:
 
     def unit_in(self, connection: sa.Connection, actor: str, unit: Unit) -> int:
         """The same within a transaction."""
-        agency, district = clean("agency", unit.agency), clean("district", unit.district, needed=False)
-        if unit.kind not in KINDS:
-            raise PersonError(f"The kind of a unit is one of {', '.join(KINDS)}. Nothing was changed.")
+        unit = checked_unit(unit)
+        agency, district = unit.agency, unit.district
         c = unit_table.c
         known = connection.execute(
             sa.select(c.id, c.kind).where(c.agency == agency, c.district == district)
@@ -111,35 +133,57 @@ class People:
         Raises:
             PersonError: a text is missing, too long, or the address is neither e-mail nor telephone.
         """
+        entry = self.entry(staff_number, name, unit, address)
         with self._database.writing() as connection:
-            return self.enter_in(connection, actor, staff_number, name, unit, address)
+            return self.enter_in(connection, actor, [entry])[0]
 
-    def enter_in(
-        self, connection: sa.Connection, actor: str, staff_number: str, name: str, unit: Unit | None, address: str
-    ) -> int:
-        """The same within a transaction."""
+    def entry(self, staff_number: str, name: str, unit: Unit | None, address: str) -> Entry:
+        """A person, ready to be entered: the part that takes time and needs no database. Raises as `enter` does."""
         staff_number = clean("staff number", staff_number)
         address = clean("address", address, needed=False)
         if address and "@" not in address and not address.replace(" ", "").removeprefix("+").isdecimal():
             raise PersonError("The address is neither an e-mail address nor a telephone number. Nothing was changed.")
-        key = staff_key(self._vault, staff_number)
-        values = {
-            "staff_mac": key,
+        sealed = {
             "staff_sealed": self._vault.seal("staff number", staff_number),
             "name_sealed": self._vault.seal("name", clean("name", name)),
             "address_sealed": self._vault.seal("address", address),
-            "unit_id": None if unit is None else self.unit_in(connection, actor, unit),
         }
+        return Entry(staff_key(self._vault, staff_number), sealed, None if unit is None else checked_unit(unit))
+
+    def enter_in(self, connection: sa.Connection, actor: str, entries: Sequence[Entry]) -> list[int]:
+        """Enter or change persons within a transaction, each only once; returns their numbers in this order."""
+        last_first = dict.fromkeys(each.unit for each in reversed(entries) if each.unit is not None)
+        units = {unit: self.unit_in(connection, actor, unit) for unit in reversed(last_first)}  # the last kind stays
+        known = self._numbers(connection, entries)
+        new, changed = [], []
+        for entry in entries:
+            values = entry.sealed | {"staff_mac": entry.key, "unit_id": entry.unit and units[entry.unit]}
+            if entry.key in known:
+                changed.append(values | {"number": known[entry.key]})
+            else:
+                new.append(values)
+        if new:
+            connection.execute(person_table.insert(), new)
+        if changed:
+            columns = {name: sa.bindparam(name) for name in changed[0] if name != "number"}
+            which = person_table.c.id == sa.bindparam("number")
+            connection.execute(person_table.update().where(which).values(columns), changed)
+        numbers = self._numbers(connection, entries)
+        now_s = self._now()
+        audit.note_all(connection, [
+            audit.row(now_s, actor, "change person" if each.key in known else "enter person", None, numbers[each.key])
+            for each in entries
+        ])  # fmt: skip
+        return [numbers[each.key] for each in entries]
+
+    def _numbers(self, connection: sa.Connection, entries: Sequence[Entry]) -> dict[bytes, int]:
         c = person_table.c
-        number = connection.scalar(sa.select(c.id).where(c.staff_mac == key))
-        action = "change person"
-        if number is None:
-            action = "enter person"
-            number = connection.execute(person_table.insert().values(values).returning(c.id)).scalar_one()
-        else:
-            connection.execute(person_table.update().where(c.id == number).values(values))
-        audit.note(connection, self._now(), actor, action, person_id=number)
-        return number
+        numbers: dict[bytes, int] = {}
+        for at in range(0, len(entries), _LOOKED_UP):
+            keys = [each.key for each in entries[at : at + _LOOKED_UP]]
+            rows = connection.execute(sa.select(c.staff_mac, c.id).where(c.staff_mac.in_(keys)))
+            numbers.update({bytes(key): number for key, number in rows})
+        return numbers
 
     def find(self, staff_number: str) -> int | None:
         """The number of the person with this staff number."""

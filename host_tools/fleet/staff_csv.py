@@ -16,8 +16,9 @@ from host_tools.storage.database import Database, token_table
 
 from . import audit
 from .clock import Clock
-from .ledger import Ledger, LedgerError
-from .people import People, PersonError, Unit
+from .handing_out import HandingOut
+from .ledger import LedgerError
+from .people import Entry, People, PersonError, Unit
 from .tables import assignment_table, person_table
 
 COLUMNS = ("staff_number", "name", "agency", "district", "kind", "address", "token")
@@ -39,10 +40,9 @@ class Imported:
 class StaffCsv:
     """Imports and exports."""
 
-    def __init__(self, database: Database, people: People, ledger: Ledger, now: Clock) -> None:
+    def __init__(self, database: Database, people: People, now: Clock) -> None:
         self._database = database
         self._people = people
-        self._ledger = ledger
         self._now = now
 
     def bring_in(self, actor: str, data: bytes) -> Imported:
@@ -52,37 +52,42 @@ class StaffCsv:
             UserError: something is wrong; it names the lines. Nothing was changed.
         """
         rows = list(_lines(data))
-        faults: list[str] = []
-        seen: dict[str, int] = {}
-        assigned = 0
+        faults: dict[int, str] = {}  # by line
+        entries = self._entries(rows, faults)  # before the transaction: others write meanwhile
         with self._database.writing() as connection:
-            for line, row in rows:
-                key = "".join(row["staff_number"].split()).casefold()
-                if key in seen:
-                    faults.append(f"line {line}: staff number {row['staff_number']!r} stands in line {seen[key]} too")
-                    continue
-                seen[key] = line
+            numbers = self._people.enter_in(connection, actor, list(entries.values()))
+            tokens = HandingOut(connection)
+            wanted = {line: row["token"] for line, row in rows if row["token"]}
+            for line, number in zip(entries, numbers, strict=True):
                 try:
-                    assigned += self._enter(connection, actor, row)
-                except (PersonError, LedgerError) as error:
-                    faults.append(f"line {line}: {str(error).replace(' Nothing was changed.', '')}")
+                    if line in wanted:
+                        tokens.assign(wanted[line], number)
+                except LedgerError as error:
+                    faults[line] = _fault(error)
             if faults:
                 raise UserError(_sentence(faults))
-            audit.note(connection, self._now(), actor, "import", persons=len(rows), assigned=assigned)
-        return Imported(len(rows), assigned)
+            tokens.write(actor, self._now())
+            audit.note(connection, self._now(), actor, "import", persons=len(rows), assigned=tokens.count)
+        return Imported(len(rows), tokens.count)
 
-    def _enter(self, connection: sa.Connection, actor: str, row: dict[str, str]) -> int:
-        unit = Unit(row["agency"], row["district"], row["kind"] or "other") if row["agency"] else None
-        if unit is None and (row["district"] or row["kind"]):
-            raise PersonError("a unit needs its agency.")
-        person_id = self._people.enter_in(connection, actor, row["staff_number"], row["name"], unit, row["address"])
-        if not row["token"]:
-            return 0
-        serial = self._ledger.serial_in(connection, row["token"])
-        if self._ledger.standing_in(connection, serial).person_id == person_id:
-            return 0
-        self._ledger.assign_in(connection, actor, serial, person_id)
-        return 1
+    def _entries(self, rows: list[tuple[int, dict[str, str]]], faults: dict[int, str]) -> dict[int, Entry]:
+        """Each person's line, sealed; what cannot be one becomes a fault."""
+        seen: dict[str, int] = {}
+        entries: dict[int, Entry] = {}
+        for line, row in rows:
+            key = "".join(row["staff_number"].split()).casefold()
+            if key in seen:
+                faults[line] = f"staff number {row['staff_number']!r} stands in line {seen[key]} too"
+                continue
+            seen[key] = line
+            try:
+                unit = Unit(row["agency"], row["district"], row["kind"] or "other") if row["agency"] else None
+                if unit is None and (row["district"] or row["kind"]):
+                    raise PersonError("a unit needs its agency.")
+                entries[line] = self._people.entry(row["staff_number"], row["name"], unit, row["address"])
+            except PersonError as error:
+                faults[line] = _fault(error)
+        return entries
 
     def bring_out(self, actor: str) -> str:
         """All persons with their tokens, in the columns of an import; it begins with the mark by which spreadsheets
@@ -146,7 +151,11 @@ def _plain(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
 
 
-def _sentence(faults: list[str]) -> str:
-    shown = "; ".join(fault.rstrip(".") for fault in faults[:_NAMED])
+def _fault(error: UserError) -> str:
+    return str(error).replace(" Nothing was changed.", "").rstrip(".")
+
+
+def _sentence(faults: dict[int, str]) -> str:
+    shown = "; ".join(f"line {line}: {faults[line]}" for line in sorted(faults)[:_NAMED])
     more = f"; and {len(faults) - _NAMED} more" if len(faults) > _NAMED else ""
     return f"The list was not taken in, nothing was changed. Correct {shown}{more}."

@@ -28,7 +28,8 @@ KEEP_S = 900.0
 _REST_S = 3.0  # after a visit that came to nothing: another device may have called itself by that code
 
 State = Literal["waiting", "reading", "code", "checking", "done", "fetched", "failed"]
-UNDER_WAY: tuple[State, ...] = ("waiting", "reading", "code", "checking")
+_HERE: tuple[State, ...] = ("reading", "code", "checking")
+UNDER_WAY: tuple[State, ...] = ("waiting", *_HERE)
 
 
 class ReleaseError(UserError):
@@ -204,10 +205,9 @@ class ReleaseDesk:
             self._released(job, found)
         except UserError as error:
             self._went_wrong(job, error)
-        except asyncio.CancelledError:
-            self._fail(job, "The kiosk's radio was stopped. Nothing was released. Begin again.")
-            raise
         finally:
+            if job.seen.state in _HERE:
+                self._fail(job, "The kiosk has stopped reading this token. Nothing was released. Begin again.")
             self._screen.handed_over(code, job.seen.state == "done")
 
     def _history(self, job: _Job, serial: bytes) -> list[Encounter]:

@@ -54,9 +54,9 @@ def match(
     import time
 
     from host_tools.matching import trace_log
-    from host_tools.matching.case_index import CaseIndex
     from host_tools.matching.explanation import ListVersion, explain, explanation_json
-    from host_tools.matching.exposures import days_of_sightings, match_sightings
+    from host_tools.matching.exposures import match_sightings
+    from host_tools.matching.log_search import index_for_sightings
     from host_tools.matching.rules import load_rules
     from host_tools.matching.verdict import infectious_periods, judge
 
@@ -72,11 +72,7 @@ def match(
     national, status = listed.source(cases, kind).load(time.time())
     version = ListVersion.of(status)
     trace = trace_log.load(log, peer_view)
-    index = CaseIndex(
-        national.cases,
-        days=days_of_sightings(trace.sightings),
-        only_ids={sighting.peer_id for sighting in trace.sightings},
-    )
+    index = index_for_sightings(national.cases, trace.sightings)
     matches = match_sightings(trace.sightings, index)
     verdict = judge(matches, judged_by, judged_by.phone_scan_period_s, infectious_periods(national.cases, matches))
     rejected = national.rejected + trace.rejected

@@ -77,10 +77,14 @@ class ListOptions:
         Raises:
             UserError: they do not fit together, or the key cannot be read.
         """
+        from stamina.instrumentation import set_on_retry_hooks
+
         from host_tools.matching.list_fetch import is_address
         from host_tools.matching.list_source import ListSource
         from host_tools.matching.list_statement import load_public_key
 
+        # Failed attempts would be printed to stdout, into the answer; the last one is told as the reason.
+        set_on_retry_hooks(())
         public_key = load_public_key(self.list_key) if self.list_key else None
         cache = self.list_cache
         if cache is None and (public_key or is_address(cases)):

@@ -70,6 +70,8 @@ def flash(
     vouched = checked_sha256(image_sha256)
     if download:
         image = _downloaded(board, image)
+    if vouched and not image:
+        raise UserError("--image-sha256 is that of an --image: name it. Nothing was changed.")
     with Builds() as builds:
         if offline_image:
             return _offline(board, image, vouched, offline_image, builds, as_json)
@@ -103,16 +105,16 @@ def update(board: _Board = "", port: Ports = None, drive: _Drives = None, as_jso
             name = board or _DRIVE_BOARD
             outcomes = bench.serve(_drives(drive), lambda at, progress: update_drive(name, Path(at), progress, builds))
             return print_outcomes(
-                outcomes, as_json, lambda done: f"{_updated(done)} Eject the drive, press reset once."
+                outcomes, as_json, lambda done: f"{_updated(done, 'verified')} Eject the drive, press reset once."
             )
         outcomes = bench.serve(_ports(port), lambda at, progress: Update(board, at, progress, builds).run())
-    return print_outcomes(outcomes, as_json, lambda done: f"{_updated(done)[:-1]}, started.")
+    return print_outcomes(outcomes, as_json, lambda done: _updated(done, "started"))
 
 
-def _updated(done: "UpdateReport") -> str:
+def _updated(done: "UpdateReport", how: str) -> str:
     return (
         f"{done.board} on {done.port}: firmware {done.before} → {done.firmware}, {done.copied} files, "
-        f"{done.bytes} bytes, {done.seconds} s."
+        f"{done.bytes} bytes, {how}, {done.seconds} s."
     )
 
 

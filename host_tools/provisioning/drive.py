@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from host_tools.matching.durable import sync_folder
 from host_tools.provisioning.board_error import BoardError
 from host_tools.provisioning.token_board import MANIFEST
 
@@ -77,10 +78,12 @@ class Drive:
 
     def write(self, path: str, data: bytes) -> None:
         """Create or replace a file."""
-        with self._doing(f"copying {path}"), open(self._folder / path, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        with self._doing(f"copying {path}"):
+            with open(self._folder / path, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            sync_folder((self._folder / path).parent)
 
     def make_folder(self, folder: str) -> None:
         """Make a folder unless it is there."""
@@ -91,6 +94,7 @@ class Drive:
         """Remove a file."""
         with self._doing(f"removing {path}"):
             (self._folder / path).unlink()
+            sync_folder((self._folder / path).parent)
 
     @contextmanager
     def _doing(self, what: str) -> Iterator[None]:

@@ -113,7 +113,8 @@ def _is_sound(program: bytes, chip: str) -> bool:
     try:
         image = LoadFirmwareImage(chip.lower(), program)
         assert isinstance(image, ESP32FirmwareImage)  # which those of the later chips are, too
-        return image.checksum == image.calculate_checksum() and image.stored_digest == image.calc_digest
+        hashed = image.append_digest and image.stored_digest == image.calc_digest
+        return hashed and image.checksum == image.calculate_checksum()
     except (FatalError, TypeError, ValueError, IndexError, struct.error):
         return False
 

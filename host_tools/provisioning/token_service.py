@@ -13,7 +13,7 @@ _BLOCKS_AT_ONCE = 16  # an ESP32 takes about 50 ms for each
 _SLOW_S = 30
 _KEYS_S = 8  # the ledger is held meanwhile; a kiosk that wants to write waits 10 s (storage.database)
 # A board that holds its firmware twice has to be asked first which copy it runs.
-_START = """
+START_SERVICE = """
 try:
     import half
     half.enter()
@@ -52,7 +52,7 @@ class TokenService:
     def __init__(self, board: TokenBoard) -> None:
         self._board = board
         try:
-            board.ask("starting its service", "0", _START, _SLOW_S)
+            board.ask("starting its service", "0", START_SERVICE, _SLOW_S)
         except BrokenOff as error:
             if "no module named" in str(error):
                 raise BoardError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from host_tools.errors import UserError
-from host_tools.fleet.desk import ClockWrong
+from host_tools.fleet.clock import ClockWrong
 from host_tools.link.bluetooth import AdapterMissing
 from host_tools.link.errors import (
     AnswerTimeout,
@@ -87,4 +87,7 @@ def failure_of(error: UserError) -> Failure:
     """The kind of an error that ended a sync."""
     if isinstance(error, SessionRefused) and error.code in _REFUSALS:
         return _REFUSALS[error.code]
-    return next((kind for cause, kind in _KINDS if isinstance(error, cause)), "kiosk")
+    for cause, kind in _KINDS:
+        if isinstance(error, cause):
+            return kind
+    return "kiosk"

@@ -5,22 +5,22 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from host_tools.errors import UserError
+from host_tools.fleet.ledger import LedgerError
 from host_tools.fleet.office import Office
 from host_tools.fleet.periods import periods
-from host_tools.kiosk.release_desk import KEEP_S, ReleaseError
+from host_tools.kiosk.release_desk import UNDER_WAY, ReleaseError
 
 from .site import STAFF, Visit, done, staff
 
 _LOOK_AGAIN_S = {"waiting": 5, "reading": 2, "checking": 2}
 _AWAY = ("lost", "revoked", "returned")
 
-
 # The releases belong to the kiosk's event loop; these handlers work in threads.
 
 
 def _releases(visit: Visit) -> Response:
     handovers = from_thread.run_sync(visit.site.releases.all)
-    return visit.page("releases", handovers=handovers, token=visit.query("token")[:40], keep_minutes=int(KEEP_S / 60))
+    return visit.page("releases", handovers=handovers, token=visit.query("token")[:40])
 
 
 def _begin(visit: Visit) -> Response:
@@ -36,10 +36,13 @@ def _begin(visit: Visit) -> Response:
 
 
 def _named(office: Office, text: str) -> bytes:
-    """The token of a label, a serial or a staff number."""
-    person_id = office.people.find(text) if text.strip() else None
-    if person_id is None:
+    """The token of a label, a serial or a staff number; the label comes first."""
+    try:
         return office.ledger.serial(text)
+    except LedgerError:
+        person_id = office.people.find(text)
+        if person_id is None:
+            raise
     with office.database.reading() as connection:
         serials = [period.serial for period in periods(connection, person_id=person_id) if period.until_s is None]
     if len(serials) != 1:
@@ -57,9 +60,7 @@ def _release(visit: Visit) -> Response:
     practice = ""
     if site.practice is not None and handover.state == "code":
         practice = site.practice(handover.serial, handover.challenge)
-    answer = visit.page(
-        "release", handover=handover, standing=standing, practice=practice, keep_minutes=int(KEEP_S / 60)
-    )
+    answer = visit.page("release", handover=handover, standing=standing, practice=practice, under_way=UNDER_WAY)
     again_s = _LOOK_AGAIN_S.get(handover.state)
     if handover.state == "code":  # not while somebody types, but when it is too late
         again_s = max(handover.until_s - site.office.now(), 0) + 2

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from host_tools import cli
 from host_tools.errors import UserError
-from host_tools.provisioning import firmware_files
+from host_tools.provisioning import commands, drive, firmware_files
 from host_tools.provisioning.drive import Drive, drives
 from host_tools.provisioning.drive_flash import check_uf2, flash_drive, update_drive
 from host_tools.provisioning.firmware_files import Builds, boards
@@ -224,3 +225,23 @@ def test_an_image_that_is_vouched_for(tmp_path: Path) -> None:
     assert check_uf2(path, BOARD, boards()[BOARD], vouched(uf2())) == uf2()
     with pytest.raises(UserError, match="has another SHA-256 than --image-sha256 says"):
         check_uf2(path, BOARD, boards()[BOARD], vouched(b"another"))
+
+
+def test_the_commands_find_the_drive_and_tell_what_they_did(
+    circuitpy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def bluezone(*words: str) -> int:
+        app = cli.new_app()
+        commands.register(app)
+        return cli.run(app, [*words, "--board", BOARD])
+
+    assert bluezone("update", "--drive", str(circuitpy)) == 2
+    assert "use `bluezone flash`" in capsys.readouterr().err
+    assert bluezone("flash", "--drive", str(circuitpy)) == 0
+    assert f"{BOARD} on {circuitpy} (CircuitPython 10.0.3): " in capsys.readouterr().out
+    monkeypatch.setattr(drive, "drives", lambda: [circuitpy])
+    assert bluezone("update", "--json") == 0
+    (told,) = json.loads(capsys.readouterr().out)["boards"]
+    assert (told["port"], told["copied"], told["before"]) == (str(circuitpy), 0, told["firmware"])
+    assert bluezone("update") == 0
+    assert capsys.readouterr().out.endswith("Eject the drive, press reset once.\n")

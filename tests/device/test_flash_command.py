@@ -140,5 +140,7 @@ def test_an_offline_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert told == first
     assert told["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
     assert told["bytes"] == out.stat().st_size == 4 << 20
+    assert bluezone("flash", "--board", "esp32_generic", "--image-sha256", vouched) == 2
+    assert capsys.readouterr().err.startswith("--image-sha256 is that of an --image")
     assert bluezone("flash", "--board", "esp32_generic", "--offline-image", str(out)) == 2
     assert capsys.readouterr().err.startswith("An offline image needs BOARD and --image")

@@ -15,8 +15,9 @@ import pytest
 
 from host_tools.errors import UserError
 from host_tools.provisioning.drive import Drive
-from host_tools.provisioning.firmware_files import BuiltFile, start_programs
+from host_tools.provisioning.firmware_files import Builds, BuiltFile, boards, start_programs, store_blocks
 from host_tools.provisioning.halves import FOLDERS, Half, HalfCopy
+from host_tools.provisioning.token_service import START_SERVICE
 
 BOARD = "nrf52840_circuitpython"
 STARTS = start_programs(BOARD)
@@ -28,6 +29,7 @@ FILES = {
     "parts/one.py": "",
 }
 Files = list[BuiltFile]
+VM = Path(sys.executable).with_name("micropython")
 
 
 def firmware(folder: Path, version: int, extra: str) -> Files:
@@ -197,6 +199,35 @@ def test_host_and_token_agree_on_what_is_whole(token: Path) -> None:
     assert start(token, "boot.py") == ""
 
 
+IN_THE_VM = """
+import sys, hashlib
+class _Hashlib:  # CircuitPython's has `new` alone
+    new = lambda name: hashlib.sha256()
+sys.modules["hashlib"] = _Hashlib
+sys.path[0] = ""
+import half
+print(half.enter(), half.enter(), sys.path[0], sys.path.count(sys.path[0]))
+"""
+
+
+@pytest.mark.vm
+def test_a_micropython_chooses_the_same(token: Path) -> None:
+    script = token / "choose.py"
+    script.write_text(IN_THE_VM)
+    for chosen, damaged in (("True True b 1", "b"), ("True True a 1", "a"), ("False False  1", "")):
+        done = subprocess.run([VM, script], cwd=token, capture_output=True, text=True, check=True)
+        assert done.stdout == f"{chosen}\n"
+        (token / damaged / "app.py").write_text("")
+
+
+def test_the_service_that_answers_over_the_repl_is_that_of_the_copy_that_runs(token: Path) -> None:
+    for folder in FOLDERS:
+        (token / folder / "service.py").write_text(f"class Service:\n    folder = {folder!r}\n")
+    words = [sys.executable, "-S", "-B", "-c", f"{START_SERVICE}\nprint(t.folder)"]
+    done = subprocess.run(words, cwd=token, capture_output=True, text=True, check=True)
+    assert done.stdout == "b\n"
+
+
 def test_the_same_firmware_again_is_nothing_to_do(token: Path, copied: Callable[..., HalfCopy]) -> None:
     done = copied(FailingDrive(token, 0), 1)
     assert (done.copied, done.removed, done.bytes) == (0, 0, 0)
@@ -217,6 +248,15 @@ def test_other_start_programs_are_for_flash_alone(token: Path, copied: Callable[
     assert not done.runs  # `update` refuses then
     assert (done.copied, done.bytes) == (1, len(changed["code.py"]))
     assert start(token) == "runs 1 1 1\nnewer\n"
+
+
+def test_both_copies_and_the_log_fit_on_the_drive() -> None:
+    settings = boards()[BOARD]
+    with Builds() as builds:
+        _, built = builds.get(BOARD, compiled=False)
+    copy_bytes = sum(-(-file.size // 4096) * 4096 for file in built)
+    log_bytes = (store_blocks(settings) + 2) * 8192 + 4096  # SPEC.md, "Flash under CircuitPython"
+    assert 2 * copy_bytes + log_bytes < (2 << 20) - (64 << 10)  # what is left over is FAT's and the start programs'
 
 
 def test_too_little_room_leaves_everything(

@@ -98,6 +98,7 @@ for path in PATHS:
         (synthetic_image()[:-1], "is damaged or cut short"),
         (synthetic_image()[:-40], "is damaged or cut short"),
         (synthetic_image()[:-1000], "is damaged or cut short"),
+        (synthetic_image()[:23] + b"\0" + synthetic_image()[24:], "is damaged or cut short"),  # no hash at its end
         (synthetic_image().replace(b"Generic", b"generic"), "is damaged or cut short"),
         (synthetic_image().replace(b"boot loader", b"boot LOADER"), "is damaged or cut short"),
         (synthetic_image(), r"is not an image that boards/esp32_generic/board\.toml lists"),

@@ -645,6 +645,8 @@ def example_files(tmp_path, monkeypatch):
         "national_list.json.sig",
         "authority.pub.pem",
         "staff.csv",
+        "password.txt",
+        "gateway.txt",
     ):
         (tmp_path / name).write_text(block(name), encoding="utf-8")
     monkeypatch.chdir(tmp_path)

@@ -243,6 +243,7 @@ def test_a_release_is_looked_at_again_by_itself_but_not_while_somebody_types(sit
             pass
         assert int(answer.headers["refresh"].partition(";")[0]) > 200
         assert "E0E1 E2E3 E4" in answer.text
+        assert "Mô phỏng" not in answer.text, "outside of a simulation the authority alone has the code"
         answer = client.post(path, data={**form, "what": "cancel"}, headers=SAME_SITE)
         assert answer.headers["location"].startswith("/staff/release?")
         visit.result(30)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from web_kit import CODES, NOON_S, result, serial
 
-from host_tools.fleet.desk import ClockWrong
+from host_tools.fleet.clock import ClockWrong
 from host_tools.link.bluetooth import AdapterMissing
 from host_tools.link.errors import LinkLost, SessionError, SessionRefused
 from host_tools.matching.explanation import ListVersion

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import date
+from typing import Any
 
 import pytest
 from web_kit import AUTHORITY, CHALLENGE, NOON_S, NoCases, ReleasingToken, serial
@@ -373,14 +374,20 @@ def test_an_earlier_wearers_contacts_are_not_released(at_desk, office):
     assert len(office.store.encounters(TOKEN)) == 3
 
 
-def test_the_kiosk_stops_while_the_token_is_here(at_desk):
+@pytest.mark.parametrize("how", ["the radio is stopped", "a fault of the program"])
+def test_whatever_ends_the_visit_the_token_is_not_held_for_ever(at_desk, how):
     async def job(desk, screen):
         number = desk.begin(OFFICER, TOKEN).number
-        visit = await come(desk, ReleasingToken(1))
+        token: Any = ReleasingToken(1)
+        if how == "a fault of the program":
+            token.next_seq = None
+        visit = await come(desk, token)
         visit.cancel()
-        await asyncio.gather(visit, return_exceptions=True)
-        assert visit.cancelled()
+        (ended,) = await asyncio.gather(visit, return_exceptions=True)
+        assert isinstance(ended, TypeError if how == "a fault of the program" else asyncio.CancelledError)
         assert desk.look(number).state == "failed"
+        assert "stopped reading" in desk.look(number).problem
+        assert not desk.holds(CODE)
         assert screen.told[-1] == (CODE, False)
 
     at_desk(job)

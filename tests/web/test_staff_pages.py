@@ -254,6 +254,7 @@ def test_a_wrong_code_is_told_and_a_release_can_be_cancelled(open_as, kiosk, ser
     page.get_by_role("button", name="Enter the code").click()
     expect(page.get_by_role("alert")).to_contain_text("does not accept this code")
     expect(page.get_by_text("2 tries left")).to_be_visible()
+    assert serious(page) == []
     other = open_as("officer", "/release", "vi")
     other.get_by_role("link", name=CODES[7]).click()
     expect(other.get_by_role("alert")).to_be_visible()
