@@ -137,9 +137,22 @@ def logs(port: Ports = None, as_json: AsJson = False) -> int:
     from host_tools.provisioning.upkeep import diagnostics
 
     outcomes = bench.serve(_ports(port), lambda at, progress: diagnostics(at, progress))
-    return print_outcomes(
-        outcomes, as_json, lambda done: "\n".join(f"{name:>16}  {value}" for name, value in done.items())
-    )
+    return print_outcomes(outcomes, as_json, _diagnostics_sentence)
+
+
+def _diagnostics_sentence(done: "dict[str, int | str]") -> str:
+    numbers = dict(done)
+    port, code, board, firmware = (numbers.pop(name) for name in ("port", "short_code", "board", "firmware"))
+    lines = [f"{code or 'a board without keys'} on {port}: {board}, firmware {firmware}"]
+    for name, value in sorted(numbers.items()):
+        lines.append(f"{name:>16}  {value}" + (_utc(int(value)) if name.endswith("_s") and value else ""))
+    return "\n".join(lines)
+
+
+def _utc(unix_s: int) -> str:
+    from datetime import UTC, datetime
+
+    return f" ({datetime.fromtimestamp(unix_s, UTC):%Y-%m-%d %H:%M} UTC)"
 
 
 def repl(port: Annotated[str, typer.Option(help="Serial port.")] = "") -> int:

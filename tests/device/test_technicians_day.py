@@ -101,7 +101,8 @@ def test_the_guides_day(
         if line.startswith("bluezone identify"):
             assert out.count("its button was pressed") == BOARDS
         if line.startswith("bluezone logs"):
-            assert all(code in out for code in codes)
+            assert [found.split()[0] for found in out.splitlines() if " on " in found] == codes
+            assert re.search(r"clock_s  \d+ \(20\d\d-\d\d-\d\d \d\d:\d\d UTC\)", out)
         if line.endswith("--wipe"):
             assert all(code in out for code in codes)
             assert states(tmp_path / "kiosk.sqlite") == ["wiped"] * BOARDS
