@@ -115,7 +115,8 @@ def test_a_list_names_its_faults_line_by_line():
     faults = {
         2: "The name is missing.",
         3: "staff number 'A1' stands in line 2 too",
-        4: "Token 7407NX: assign is not possible, since it has been returned and still holds its wearer's log; wipe it first.",
+        4: "Token 7407NX: assign is not possible, since it has been returned and still holds its wearer's log; "
+        "wipe it first.",
         5: "a unit needs its agency.",
         **dict.fromkeys(range(6, 40), "The name is missing."),
     }
