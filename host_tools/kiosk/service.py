@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from host_tools.errors import UserError
 from host_tools.link.adapter import Adapter
@@ -17,7 +17,6 @@ from host_tools.link.errors import SessionError
 from host_tools.link.session import KioskSession, TokenInfo
 from host_tools.link.synchronise import SyncResult, synchronise
 from host_tools.matching.case_finder import CaseFinder
-from host_tools.matching.cases import difference
 from host_tools.matching.explanation import ListVersion
 from host_tools.matching.exposures import match_encounters
 from host_tools.matching.national_list import NationalList
@@ -26,8 +25,6 @@ from host_tools.matching.verdict import Verdict, infectious_periods, judge
 from host_tools.provisioning.token_keys import KioskRoot
 from host_tools.storage.store import Encounter, Store
 from tracing.kiosk_messages import VERDICT_CLERK, VERDICT_EXPOSED, VERDICT_SAFE
-
-from .stored_logs import StoredResult, newly_exposed
 
 ATTEMPTS = 3  # per press of the button; a link that breaks is taken up again where it broke
 REST_S = 3.0  # a token that has just been served may still be on the air as it was
@@ -79,12 +76,15 @@ class Desk(Protocol):
         """What the wearer may be judged by. Raises TurnedAway when the token is not for who holds it."""
         ...
 
-    def stored(self, serial: bytes) -> list[Encounter]:
-        """What the wearer may be told of while the token is elsewhere; nothing when it is not for who holds it."""
-        ...
-
-    def told(self, serial: bytes, encounters: list[Encounter], verdict: Verdict, now_s: int) -> None:
-        """The wearer has been told the verdict."""
+    def told(
+        self,
+        serial: bytes,
+        encounters: list[Encounter],
+        verdict: Verdict,
+        now_s: int,
+        version: ListVersion | None,
+    ) -> None:
+        """The wearer has been told the verdict, by that list."""
 
 
 class TurnedAway(UserError):
@@ -104,11 +104,14 @@ class OpenDesk:
         """All that is stored."""
         return self._store.encounters(serial)
 
-    def stored(self, serial: bytes) -> list[Encounter]:
-        """All that is stored."""
-        return self._store.encounters(serial)
-
-    def told(self, serial: bytes, encounters: list[Encounter], verdict: Verdict, now_s: int) -> None:
+    def told(
+        self,
+        serial: bytes,
+        encounters: list[Encounter],
+        verdict: Verdict,
+        now_s: int,
+        version: ListVersion | None,
+    ) -> None:
         """Nothing is kept of it."""
 
 
@@ -120,6 +123,14 @@ def assess(encounters: list[Encounter], cases: NationalList, finder: CaseFinder,
     """
     exposures = match_encounters(encounters, finder.index_for(encounters))
     return judge(exposures, rules, infectious_s=infectious_periods(cases.cases, exposures))
+
+
+class Listed(NamedTuple):
+    """A national list, ready for use, and which one it is."""
+
+    cases: NationalList
+    finder: CaseFinder
+    version: ListVersion | None
 
 
 class Kiosk:
@@ -136,7 +147,12 @@ class Kiosk:
         list_version: which list `cases` is, for the explanations.
         index: folder of the slot index for long lists; None: always hashlib.
         desk: the ledger; by default there is none.
+
+    Attributes:
+        listed: what wearers are judged by now.
     """
+
+    listed: Listed
 
     def __init__(
         self,
@@ -160,7 +176,6 @@ class Kiosk:
         self._screen = screen
         self._desk = desk or OpenDesk(store)
         self.use_list(cases, list_version)
-        self._stored_matched: NationalList | None = None  # the list that all stored logs have been held against
         self._serving: dict[str, asyncio.Task] = {}  # by address
         # By address: attempts that failed, and the loop time before which it is left alone.
         self._tried: dict[str, tuple[int, float]] = {}
@@ -169,31 +184,7 @@ class Kiosk:
     def use_list(self, cases: NationalList, version: ListVersion | None) -> None:
         """Judge by this list from the next wearer on. May take seconds for a long list, so call it in a thread."""
         finder = CaseFinder(cases.cases, self._index)  # the index keeps what it has: only new entries are expanded
-        self._list = (cases, finder, version)  # at once: a wearer is never judged by parts of two lists
-
-    def match_stored(self) -> list[StoredResult]:
-        """Hold every stored log against what the list has gained since the last call; at first, against all of it.
-
-        May take a tenth of a second for each token, so call it in a thread.
-
-        Returns:
-            The wearers whom that makes exposed.
-
-        Raises:
-            StorageError: the database failed; the next call looks at the same cases again.
-        """
-        cases, finder, version = self._list
-        before = self._stored_matched
-        if before is cases:
-            return []
-        added = difference(before.cases if before else (), cases.cases).added
-        new_cases = {case.index for case in added}
-        found = []
-        if new_cases:
-            logs = ((token, self._desk.stored(token.serial)) for token in self._store.tokens())
-            found = newly_exposed(logs, cases, finder, self._rules, new_cases, version)
-        self._stored_matched = cases
-        return found
+        self.listed = Listed(cases, finder, version)  # at once: a wearer is never judged by parts of two lists
 
     async def run(self) -> None:
         """Serve whoever comes, until cancelled."""
@@ -256,10 +247,10 @@ class Kiosk:
                     await session.bye()
                 self._screen.failed(code, str(error), False)
                 return
-            cases, finder, version = self._list
+            cases, finder, version = self.listed
             verdict = assess(encounters, cases, finder, self._rules)
             await session.show_verdict(VERDICT_EXPOSED if verdict.kind == "exposed" else VERDICT_SAFE)
-            self._desk.told(serial, encounters, verdict, int(self._now()))
+            self._desk.told(serial, encounters, verdict, int(self._now()), version)
             with contextlib.suppress(SessionError):
                 await session.bye()  # everything is stored: a link that is lost now costs nothing
         now_s = int(self._now())
