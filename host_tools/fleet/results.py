@@ -164,4 +164,6 @@ class Results:
 
 
 def _same(before: DayResult, after: DayResult) -> bool:
+    if before.list_digest is None:
+        return before == after
     return replace(after, list_digest=before.list_digest, published_s=before.published_s) == before
