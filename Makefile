@@ -78,8 +78,9 @@ bench-sync: setup ## how long a sync takes on a paced link, beside the link's li
 bench-radio: setup ## how far the radio schedule is from the optimum; fails where a gate is missed (about a minute)
 	@$(BIN)/python -m host_tools.simulation.radio_bench
 
-bench-fleet: setup ## how long the clerk's questions take with 10,000 tokens
+bench-fleet: setup ## how long the clerk's questions take with 10,000 tokens, and a new list with a million encounters
 	@$(BIN)/python -m host_tools.fleet.bench
+	@$(BIN)/python -m host_tools.fleet.rematch_bench
 
 bench-kiosk: setup ## how long wearers wait at the kiosk, and the time of each page with 10,000 tokens
 	@$(BIN)/python -m host_tools.web.bench

@@ -94,11 +94,15 @@ def match(
     as_json: Json = False,
 ) -> None:
     """Hold the list against all stored encounters now; what it newly says becomes results and alerts."""
+    from host_tools.matching.case_finder import CaseFinder
+    from host_tools.matching.explanation import ListVersion
+
     judged_by = rules_for(rules, board, tolerance)
     source = listed.source(cases)
     with existing(database, key_file) as office:
         national, status = source.load(office.now())
-        found = office.results.rematch(national, judged_by, actor())
+        finder = CaseFinder(national.cases, office.index)
+        found = office.results.rematch(national, judged_by, finder, ListVersion.of(status), actor())
     say(
         as_json,
         {"list": status.as_dict(), "tokens": found.tokens, "alerts": found.alerts},

@@ -3,7 +3,8 @@
 from host_tools.errors import UserError
 
 from . import audit, settings
-from .alerts import KINDS, Send, address_url, kind_of, send_by_apprise
+from .alerts import ANSWER_S, KINDS, address_url, kind_of
+from .gateway import Send, send_by_apprise, within
 from .office import Office
 
 _TITLE = "Bluezone: thử / test"
@@ -41,7 +42,8 @@ def send_test(office: Office, actor: str, address: str, send: Send = send_by_app
             f"set {kind}`."
         )
     try:
-        taken = send(address_url(office.vault.open("gateway", sealed), address), _TITLE, _TEXT)
+        url = address_url(office.vault.open("gateway", sealed), address)
+        taken = within(ANSWER_S, send, url, _TITLE, _TEXT)
     except Exception as error:  # whatever a gateway's library does
         raise UserError(f"The gateway for {kind} failed: {type(error).__name__}. Correct its URL.") from error
     with office.database.writing() as connection:

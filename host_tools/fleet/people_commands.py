@@ -67,16 +67,7 @@ def held(staff: Staff, database: Where = DATABASE, key_file: Key = None, as_json
         "agency": found.person.unit.agency if found.person.unit else "",
         "tokens": [{"serial": p.serial.hex(), "since": p.since_s, "until": p.until_s} for p in found.periods],
         "records": found.records,
-        "days": [
-            {
-                "day": str(each.day),
-                "minutes": each.minutes,
-                "minutes_near": each.minutes_near,
-                "exposed": each.exposed,
-                "rule": each.rule,
-            }
-            for each in found.days
-        ],
+        "days": [each.as_json() for each in found.days],
     }
     say(as_json, told, json.dumps(told, ensure_ascii=False, indent=2))
 

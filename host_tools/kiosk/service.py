@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -20,7 +20,6 @@ from host_tools.link.errors import AnswerTimeout, LinkLost, SessionError
 from host_tools.link.session import KioskSession, TokenInfo
 from host_tools.link.synchronise import SyncResult, synchronise
 from host_tools.matching.case_finder import CaseFinder
-from host_tools.matching.cases import difference
 from host_tools.matching.explanation import ListVersion
 from host_tools.matching.exposures import match_encounters
 from host_tools.matching.national_list import NationalList
@@ -29,8 +28,6 @@ from host_tools.matching.verdict import Verdict, infectious_periods, judge
 from host_tools.provisioning.token_keys import KioskRoot
 from host_tools.storage.store import Encounter, Store
 from tracing.kiosk_messages import VERDICT_CLERK, VERDICT_EXPOSED, VERDICT_SAFE
-
-from .stored_logs import StoredResult, newly_exposed
 
 ATTEMPTS = 3  # per press of the button; a link that breaks is taken up again where it broke
 REST_S = 3.0  # a token that has just been served may still be on the air as it was
@@ -84,12 +81,15 @@ class Desk(Protocol):
         """What the wearer may be judged by. Raises TurnedAway when the token is not for who holds it."""
         ...
 
-    def stored(self, serial: bytes) -> list[Encounter]:
-        """What the wearer may be told of while the token is elsewhere; nothing when it is not for who holds it."""
-        ...
-
-    def told(self, serial: bytes, encounters: list[Encounter], verdict: Verdict, now_s: int) -> None:
-        """The wearer has been told the verdict."""
+    def told(
+        self,
+        serial: bytes,
+        encounters: list[Encounter],
+        verdict: Verdict,
+        now_s: int,
+        version: ListVersion | None,
+    ) -> None:
+        """The wearer has been told the verdict, by that list."""
 
 
 class Releases(Protocol):
@@ -124,11 +124,14 @@ class OpenDesk:
         """All that is stored."""
         return self._store.encounters(serial)
 
-    def stored(self, serial: bytes) -> list[Encounter]:
-        """All that is stored."""
-        return self._store.encounters(serial)
-
-    def told(self, serial: bytes, encounters: list[Encounter], verdict: Verdict, now_s: int) -> None:
+    def told(
+        self,
+        serial: bytes,
+        encounters: list[Encounter],
+        verdict: Verdict,
+        now_s: int,
+        version: ListVersion | None,
+    ) -> None:
         """Nothing is kept of it."""
 
 
@@ -158,6 +161,14 @@ def assess(encounters: list[Encounter], cases: NationalList, finder: CaseFinder,
     return judge(exposures, rules, infectious_s=infectious_periods(cases.cases, exposures))
 
 
+class Listed(NamedTuple):
+    """A national list, ready for use, and which one it is."""
+
+    cases: NationalList
+    finder: CaseFinder
+    version: ListVersion | None
+
+
 class Kiosk:
     """One kiosk.
 
@@ -175,9 +186,12 @@ class Kiosk:
         releases: which tokens come for a release; by default none.
 
     Attributes:
+        listed: what wearers are judged by now.
         scanning: tokens that come are heard.
         link_lost: since `run` began, a session has ended without its token saying so: perhaps the adapter has gone.
     """
+
+    listed: Listed
 
     def __init__(
         self,
@@ -203,7 +217,6 @@ class Kiosk:
         self._desk = desk or OpenDesk(store)
         self._releases = releases or NoReleases()
         self.use_list(cases, list_version)
-        self._stored_matched: NationalList | None = None  # the list that all stored logs have been held against
         self._serving: dict[str, asyncio.Task] = {}  # by address
         # By address: attempts that failed, and the loop time before which it is left alone.
         self._tried: dict[str, tuple[int, float]] = {}
@@ -218,31 +231,7 @@ class Kiosk:
     def use_list(self, cases: NationalList, version: ListVersion | None) -> None:
         """Judge by this list from the next wearer on. May take seconds for a long list, so call it in a thread."""
         finder = CaseFinder(cases.cases, self._index)  # the index keeps what it has: only new entries are expanded
-        self._list = (cases, finder, version)  # at once: a wearer is never judged by parts of two lists
-
-    def match_stored(self) -> list[StoredResult]:
-        """Hold every stored log against what the list has gained since the last call; at first, against all of it.
-
-        May take a tenth of a second for each token, so call it in a thread.
-
-        Returns:
-            The wearers whom that makes exposed.
-
-        Raises:
-            StorageError: the database failed; the next call looks at the same cases again.
-        """
-        cases, finder, version = self._list
-        before = self._stored_matched
-        if before is cases:
-            return []
-        added = difference(before.cases if before else (), cases.cases).added
-        new_cases = {case.index for case in added}
-        found = []
-        if new_cases:
-            logs = ((token, self._desk.stored(token.serial)) for token in self._store.tokens())
-            found = newly_exposed(logs, cases, finder, self._rules, new_cases, version)
-        self._stored_matched = cases
-        return found
+        self.listed = Listed(cases, finder, version)  # at once: a wearer is never judged by parts of two lists
 
     async def run(self) -> None:
         """Serve whoever comes, until cancelled.
@@ -324,10 +313,10 @@ class Kiosk:
                     await session.bye()
                 self._screen.failed(code, error, False)
                 return
-            cases, finder, version = self._list
+            cases, finder, version = self.listed
             verdict = assess(encounters, cases, finder, self._rules)
             await session.show_verdict(VERDICT_EXPOSED if verdict.kind == "exposed" else VERDICT_SAFE)
-            self._desk.told(serial, encounters, verdict, int(now()))
+            self._desk.told(serial, encounters, verdict, int(now()), version)
             with contextlib.suppress(SessionError):
                 await session.bye()  # everything is stored: a link that is lost now costs nothing
         now_s = int(now())

@@ -13,6 +13,7 @@ from host_tools.errors import UserError
 from host_tools.fleet import clock
 from host_tools.fleet.clock import ClockWatch, ClockWrong
 from host_tools.fleet.health import health
+from host_tools.fleet.new_lists import NewLists
 from host_tools.fleet.office import Office
 from host_tools.kiosk.release_desk import ReleaseDesk
 from host_tools.kiosk.serve import LIST_EVERY_S
@@ -70,8 +71,7 @@ class KioskProcess:
         self.screen = LiveScreen(rules, around)
         self.releases = ReleaseDesk(office, self.screen, now)
         self.site = Site(office, self.screen, self.cases, Pages(), rules, self.releases, simulated, practice)
-        self._rules = rules
-        self._matched: str | None = None  # the digest of the list that what is stored has been held against
+        self._new_lists = NewLists(office.results, rules)
         self._now = now
         self._watch = ClockWatch(now, lambda: asyncio.get_running_loop().time())
         self._desk = ShowingDesk(office.desk, self.screen, self._check_clock)
@@ -167,12 +167,10 @@ class KioskProcess:
             _log.warning("no newer list", reason=status.problem)
 
     def _match_new_list(self) -> None:
-        # The first one too: it may have come while the kiosk was off.
-        cases, status = self.cases.newest
-        if status.digest != self._matched:
-            found = self.office.results.rematch(cases, self._rules)
-            self._matched = status.digest
-            _log.info("a new list", cases=len(cases.cases), tokens=found.tokens, alerts=found.alerts)
+        listed = self._kiosk.listed
+        found = self._new_lists.hold(listed)
+        if found is not None:
+            _log.info("a new list", cases=len(listed.cases.cases), tokens=found.tokens, alerts=found.alerts)
 
 
 class _Server(uvicorn.Server):

@@ -18,7 +18,7 @@ from host_tools.fleet.clock import ClockWrong
 from host_tools.kiosk.charts import DayHistory
 from host_tools.kiosk.report import LOW_BATTERY_MV, history
 from host_tools.kiosk.service import Desk, TurnedAway, WearerResult
-from host_tools.matching.explanation import Explanation, explain
+from host_tools.matching.explanation import Explanation, ListVersion, explain
 from host_tools.matching.rules import Rules
 from host_tools.matching.verdict import Verdict, vietnam_day
 from host_tools.storage.store import Encounter
@@ -272,11 +272,15 @@ class ShowingDesk:
             self._screen.turned_away(short_code(serial))
             raise
 
-    def stored(self, serial: bytes) -> list[Encounter]:
-        return self._desk.stored(serial)
-
-    def told(self, serial: bytes, encounters: list[Encounter], verdict: Verdict, now_s: int) -> None:
-        self._desk.told(serial, encounters, verdict, now_s)
+    def told(
+        self,
+        serial: bytes,
+        encounters: list[Encounter],
+        verdict: Verdict,
+        now_s: int,
+        version: ListVersion | None,
+    ) -> None:
+        self._desk.told(serial, encounters, verdict, now_s, version)
 
 
 def details(result: WearerResult, rules: Rules) -> Details:

@@ -100,22 +100,6 @@ def test_a_box_of_tokens_stands_with_the_unit_that_got_it_until_they_are_worn(of
     assert len(office.listing.history(CLERK, serial(4))) == 1
 
 
-def test_a_newer_list_reads_the_log_of_who_has_the_token_alone(office, hands):
-    """And leaves no trace in the audit, since nobody came."""
-    token, _ = wearer(office, 1)
-    store(office, token, meeting(NOON_S, 40))
-    audited = len(office.audit.rows())
-    assert [each.start_s for each in office.desk.stored(token)] == [
-        each.start_s for each in office.store.encounters(token)
-    ]
-    assert len(office.audit.rows()) == audited
-    hands.at_s += 3600
-    office.ledger.take_back(CLERK, token)
-    assert office.desk.stored(token) == []
-    office.ledger.wipe(CLERK, token)
-    assert office.desk.stored(token) == []
-
-
 def test_alerts_stand_in_the_list(office):
     token, _ = wearer(office, 1)
     store(office, token, meeting(NOON_S, 40))

@@ -30,16 +30,17 @@ from host_tools import cli
 from host_tools.authority import demo_lists, release_bundle
 from host_tools.authority.release_bundle import Release
 from host_tools.authority.signing import PASSPHRASE_VARIABLE
+from host_tools.fleet.calls import Call
 from host_tools.fleet.office import Office
 from host_tools.kiosk import demo_view, serve
 from host_tools.kiosk import release as kiosk_release
 from host_tools.kiosk.service import WearerResult
-from host_tools.kiosk.stored_logs import StoredResult
 from host_tools.link.session import TokenInfo
 from host_tools.link.synchronise import SyncResult
 from host_tools.matching import evidence_commands, nation, national_list, slot_index, trace_log
 from host_tools.matching.case_index import case_slots
-from host_tools.matching.explanation import ListVersion
+from host_tools.matching.day_result import by_day
+from host_tools.matching.explanation import ListVersion, explain_kept
 from host_tools.matching.list_source import ListSource
 from host_tools.matching.list_statement import Statement, load_public_key, verified
 from host_tools.matching.risk import DayExposure
@@ -64,7 +65,7 @@ from host_tools.provisioning.update import Staged, UpdateReport
 from host_tools.provisioning.upkeep import Verified
 from host_tools.simulation.demo import DemoResult
 from host_tools.simulation.outcome import PairOutcome
-from host_tools.storage.store import Store, Token
+from host_tools.storage.store import Store
 from tracing import keys, kiosk_log, kiosk_messages, messages, phone_wire, records, sealing, segment, wire
 from tracing.log import Log
 from tracing.messages import Fragments
@@ -822,9 +823,12 @@ def test_answer_of_sync(example_files):
     shown = json.loads(block("bluezone sync --json"))
     read = wearer_result()
     assert shown["tokens"] == [serve.result_json(read)]
-    token = Token(read.info.serial, "3J2824", None, None, read.finished_s)
-    stored = StoredResult(token, read.verdict, read.list_version).as_json()
-    assert stored | {"new_records": 2, "battery_mv": 2987} == shown["tokens"][0]
+    version = read.list_version
+    assert version is not None
+    assert version.published_s is not None
+    days = tuple(by_day(read.verdict, version))
+    reasons = explain_kept(days, load_rules(), version.published_s + 86400)
+    assert shown["stored"] == [Call(read.info.serial, days, reasons, read.finished_s).as_json()]
     source = ListSource("national_list.json", Path("kept"), public_key=load_public_key("authority.pub.pem"))
     assert shown["list"] == source.load(1596952800)[1].as_dict()
 

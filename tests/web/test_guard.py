@@ -8,12 +8,16 @@ from starlette.testclient import TestClient
 from web_kit import CODES, NOON_S, PASSWORD, ReleasingToken, result, serial, site_over
 
 from host_tools.errors import UserError
+from host_tools.fleet.alerts import make_in
 from host_tools.fleet.periods import periods
+from host_tools.matching.day_result import by_day
 from host_tools.matching.list_source import ListSource
 from host_tools.storage.database import StorageError
+from host_tools.web import wearer
 from host_tools.web.app import build_app
 from host_tools.web.cases import OLD_S, CaseList
 from host_tools.web.guard import LONGEST_BODY
+from host_tools.web.screen import details
 from host_tools.web.site import form_token
 
 HERE = "http://localhost:8000"
@@ -202,10 +206,34 @@ def test_an_officer_sees_why_a_day_counts_and_a_clerk_does_not(client, office, l
     path = f"/staff/people/{period.person_id}?lang={lang}"
     log_in(client, "officer")
     page = client.get(path).text
-    assert "88 / 126" in page
+    assert {"vi": "gần 88 + xa 38 phút", "en": "near 88 + far 38 min"}[lang] in page
     assert words in page
     log_in(client, "clerk")
     assert words not in client.get(path).text
+
+
+@pytest.mark.parametrize(("lang", "words"), [("vi", "gần 88 + xa 38 phút"), ("en", "near 88 + far 38 min")])
+def test_an_alert_says_why(client, office, lang, words):
+    told = result(3, exposed=True)
+    with office.database.writing() as connection:
+        (period,) = periods(connection, serial(3))
+        office.results.keep_in(connection, serial(3), period, told.encounters, told.verdict, told.list_version)
+        make_in(connection, period, [found.day for found in told.verdict.days], NOON_S)
+    log_in(client, "officer")
+    page = client.get(f"/staff/alerts?lang={lang}").text
+    assert words in page
+    assert told.list_version is not None
+    assert told.list_version.digest[:12] in page
+
+
+def test_what_was_found_before_is_explained_when_its_encounters_are_gone(site):
+    before = result(3, exposed=True)
+    kept = by_day(before.verdict, before.list_version)
+    assert wearer._earlier(site, details(before, site.rules), kept) is None
+    earlier = wearer._earlier(site, details(result(3), site.rules), kept)
+    assert earlier is not None
+    assert earlier.en[0] == "F1: you were in close contact with an infected person."
+    assert "near 88 + far 38 min" in earlier.en[1]
 
 
 def test_the_overview_tells_age_and_signature_of_the_list(client, site):

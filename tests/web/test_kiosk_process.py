@@ -180,7 +180,7 @@ def test_a_new_list_is_held_against_what_is_stored(small_office, monkeypatch):
     process = process_with(small_office, lists)
     matched = []
     monkeypatch.setattr(
-        small_office.results, "rematch", lambda cases, _: matched.append(cases) or SimpleNamespace(tokens=0, alerts=0)
+        small_office.results, "rematch", lambda cases, *_: matched.append(cases) or SimpleNamespace(tokens=0, alerts=0)
     )
     process._match_new_list()
     process._renew_list()
@@ -190,7 +190,7 @@ def test_a_new_list_is_held_against_what_is_stored(small_office, monkeypatch):
     process._renew_list()
     process._match_new_list()
     assert matched[1:] == [process.cases.cases]
-    used, _, version = process._kiosk._list
+    used, _, version = process._kiosk.listed
     assert used is process.cases.cases
     assert version is not None
     assert version.digest == "ab" * 32
@@ -213,7 +213,7 @@ def test_a_list_that_could_not_be_matched_is_matched_later(small_office, monkeyp
     process = process_with(small_office, Lists())
     runs = []
 
-    def rematch(cases, _rules):
+    def rematch(cases, *_):
         runs.append(cases)
         if len(runs) == 1:
             raise UserError("The database is away.")
