@@ -14,7 +14,7 @@ from host_tools.link.bluetooth import AdapterMissing
 from host_tools.link.errors import AnswerTimeout, LinkLost, LogRestarted, SessionRefused, StrangeToken
 from host_tools.storage.database import StorageError
 from host_tools.web.failures import WORDS, failure_of
-from host_tools.web.screen import ShowingDesk
+from host_tools.web.screen import TROUBLES, ShowingDesk
 from tracing.kiosk_messages import ERROR_BUSY, ERROR_RANGE
 
 pytestmark = pytest.mark.xdist_group("chromium")
@@ -65,6 +65,8 @@ def page(request: pytest.FixtureRequest, browser, kiosk, lang):
     expect(page.locator("#near")).to_have_text("0")
     yield page
     page.close()
+    for trouble in TROUBLES:
+        kiosk.call(lambda trouble=trouble: kiosk.site.screen.set_trouble(trouble, False))
     for code in list(kiosk.site.screen.cards):
         kiosk.call(lambda code=code: kiosk.site.screen.failed(code, LinkLost(), False))
         kiosk.call(lambda code=code: kiosk.site.screen.clear(code))
@@ -150,7 +152,7 @@ def test_who_is_turned_away_sees_no_result(page, kiosk, shot):
             raise TurnedAway("Token … is reported lost.")
 
     screen = kiosk.site.screen
-    desk = ShowingDesk(Desk(), screen)  # type: ignore[arg-type]
+    desk = ShowingDesk(Desk(), screen, lambda _now_s: None)  # type: ignore[arg-type]
 
     def come() -> None:
         screen.found(CODES[15])
@@ -230,12 +232,15 @@ def test_nothing_personal_stays(page, kiosk):
     assert not re.search(r"F1|88", page.locator("main").inner_text())
 
 
-@pytest.mark.parametrize(("kind", "words"), [("radio", "Bluetooth"), ("clock", "Giờ"), ("database", "lưu")])
-def test_what_fails_is_told_and_nobody_is_invited(page, kiosk, kind, words, shot):
+TROUBLE_WORDS = {"radio": ("Bluetooth", "Bluetooth"), "clock": ("Giờ", "clock"), "database": ("lưu", "store")}
+
+
+@pytest.mark.parametrize("kind", TROUBLES)
+def test_what_fails_is_told_and_nobody_is_invited(page, kiosk, lang, kind, shot):
     kiosk.call(lambda: kiosk.site.screen.set_trouble(kind, True))
     expect(page.get_by_role("alert")).to_be_visible()
     expect(page.locator("#trouble p:visible")).to_have_count(1)
-    expect(page.locator("#trouble p:visible")).to_contain_text(words)
+    expect(page.locator("#trouble p:visible")).to_contain_text(TROUBLE_WORDS[kind][lang == "en"])
     expect(page.locator("#idle")).to_be_hidden()
     if kind == "radio":
         shot("trouble")
