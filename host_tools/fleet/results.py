@@ -66,7 +66,7 @@ class Results:
             finder: of `cases`; by default hashlib expands them for every part of the records.
             version: of `cases`, to be kept with the results.
         """
-        met = self._met(finder or CaseFinder(cases.cases))
+        met = self._met(finder or CaseFinder(cases.cases), rules.tolerance_s)
         by_index = {case.index: case for case in cases.cases}
         with self._database.reading() as connection:
             exposed = sa.select(result_table.c.serial).where(result_table.c.exposed).distinct()
@@ -79,7 +79,7 @@ class Results:
             audit.note(connection, self._now(), actor, "match list", cases=len(cases.cases), met=len(met), alerts=made)
         return Rematch(len(met), made)
 
-    def _met(self, finder: CaseFinder) -> dict[str, set[int]]:
+    def _met(self, finder: CaseFinder, tolerance_s: int) -> dict[str, set[int]]:
         """By serial: the cases that its log has met."""
         r = record_table.c
         met: dict[str, set[int]] = {}
@@ -93,14 +93,13 @@ class Results:
         while True:
             with self._database.reading() as connection:  # short ones: a long one keeps the old pages of the database
                 cursor = connection.execute(query.where(sa.tuple_(r.serial, r.seq) > place)).cursor
-                rows = (
-                    cursor.fetchall() if cursor else []
-                )  # the driver's own: SQLAlchemy's rows cost as much as the rest
+                # The driver's own rows: SQLAlchemy's cost as much as the rest.
+                rows = cursor.fetchall() if cursor else []
             if not rows:
                 return met
             serials, numbers, ids, starts_s, durations_s = zip(*rows, strict=True)
             place = (serials[-1], numbers[-1])
-            for row, case in finder.met(Logged(ids, starts_s, durations_s)):
+            for row, case in finder.met(Logged(ids, starts_s, durations_s), tolerance_s):
                 met.setdefault(serials[row], set()).add(case)
 
     def _judge_again(self, serial: bytes, suspects: list[Case], rules: Rules, version: ListVersion | None) -> int:
