@@ -11,9 +11,9 @@ from starlette.routing import Route
 from host_tools.fleet.listing import RECENT_S, Share
 from host_tools.fleet.people import Unit
 
-from .site import Visit, staff
+from .site import Visit, csv_file, staff
 
-COLUMNS = ("agency", "district", "kind", "tokens", "synced_7_days", "percent", "spare")
+COLUMNS = ("agency", "district", "kind", "tokens", "synced_7d", "percent", "spare")
 # Spreadsheets take cells that begin so for formulas.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -57,11 +57,7 @@ def _csv(visit: Visit) -> Response:
         names = (f"'{name}" if name.startswith(_FORMULA) else name for name in (unit.agency, unit.district, unit.kind))
         writer.writerow((*names, share.tokens, share.recent, share.percent, share.spare))
     # It begins with the mark by which spreadsheets know UTF-8.
-    return Response(
-        "\ufeff" + out.getvalue(),
-        media_type="text/csv; charset=utf-8",
-        headers={"content-disposition": 'attachment; filename="units.csv"'},
-    )
+    return csv_file("units.csv", "\ufeff" + out.getvalue())
 
 
 ROUTES = [Route("/units", staff("see fleet", _units)), Route("/units.csv", staff("see fleet", _csv))]
