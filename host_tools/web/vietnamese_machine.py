@@ -163,8 +163,6 @@ MACHINE_SENTENCES = {
     "it had not arrived after {seconds} s": "sau {seconds} giây vẫn chưa tải xong",
     # Alerts on their way
     "no gateway for addresses of kind {kind} is set": "chưa đặt cổng gửi cho loại liên hệ này, ở trang Thiết lập",
-    "apprise knows no gateway like this one, with the address {address}. See https://appriseit.com for the URL of "
-    "yours": "Không có cổng gửi nào như vậy (thử với {address}). Xem https://appriseit.com để có địa chỉ đúng",
 }
 MACHINE_PARTS = {
     "the kiosk ended while it was being sent; it may have arrived": "quầy dừng khi đang gửi; có thể tin đã đến",
