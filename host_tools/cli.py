@@ -33,16 +33,20 @@ def build_app() -> typer.Typer:
     """The whole command."""
     from host_tools.authority import commands as authority
     from host_tools.fleet import commands as fleet
-    from host_tools.fleet import file_commands as files
+    from host_tools.fleet import export_commands as export
     from host_tools.kiosk import commands as kiosk
+    from host_tools.kiosk import report_commands as report
     from host_tools.matching import bulk_commands as bulk_matching
     from host_tools.matching import commands as matching
     from host_tools.matching import list_commands as lists
     from host_tools.provisioning import commands as provisioning
+    from host_tools.simulation import commands as simulation
     from host_tools.web import commands as web
 
     app = new_app()
-    for part in (matching, bulk_matching, lists, kiosk, fleet, files, web, provisioning, authority):
+    for part in (
+        matching, bulk_matching, lists, simulation, kiosk, fleet, export, report, web, provisioning, authority,
+    ):  # fmt: skip
         part.register(app)
     return app
 

@@ -17,7 +17,7 @@ from host_tools.fleet.office import Office
 from host_tools.fleet.periods import periods
 from host_tools.fleet.results import Rematch
 from host_tools.fleet.tables import alert_table
-from host_tools.kiosk.service import assess
+from host_tools.matching.assessment import assess
 from host_tools.matching.case_finder import CaseFinder
 from host_tools.matching.rules import load_rules
 from host_tools.matching.verdict import vietnam_day
@@ -261,7 +261,7 @@ def test_an_address_that_no_gateway_knows_goes_to_a_person_at_once(office, expos
 
 def test_a_gateway_that_hangs_is_left_to_itself(office, exposed, hands, monkeypatch):
     office.results.rematch(list_of(CASE_KEY), RULES)
-    monkeypatch.setattr(alerts, "_ANSWER_S", 0.0)
+    monkeypatch.setattr(alerts, "ANSWER_S", 0.0)
     answers = Event()
 
     def hanging(*_args):
