@@ -277,6 +277,12 @@ def test_a_gateway_that_hangs_is_left_to_itself(office, exposed, hands, monkeypa
     assert office.alerts.deliver(Gateway()) == 1
 
 
+def test_one_sender_after_the_other(office):
+    for _ in range(20):  # none finds the lock of the one before, which has ended
+        with office.database.alone("sending", 1) as alone:
+            assert alone
+
+
 def test_a_gateway_that_is_away_is_not_asked_for_everybody(office):
     office.alerts.set_gateway(CLERK, "mail", "mailtos://user:secret@smtp.example.vn/?to={address}")
     for number in range(1, 6):
