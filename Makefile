@@ -11,7 +11,8 @@ QUICK ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo kiosk-demo authority test check format flash bench bench-heap bench-throughput bench-radio \
-  bench-fleet bench-kiosk bench-evidence bench-matching bench-sync battery soak calibration pictures kiosk-pictures lock clean
+  bench-fleet bench-flash bench-kiosk bench-evidence bench-matching bench-sync battery soak calibration pictures \
+  kiosk-pictures lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F': *' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -77,11 +78,15 @@ bench-sync: setup ## how long a sync takes on a paced link, beside the link's li
 bench-radio: setup ## how far the radio schedule is from the optimum; fails where a gate is missed (about a minute)
 	@$(BIN)/python -m host_tools.simulation.radio_bench
 
-bench-fleet: setup ## how long the clerk's questions take with 10,000 tokens
+bench-fleet: setup ## how long the clerk's questions take with 10,000 tokens, and a new list with a million encounters
 	@$(BIN)/python -m host_tools.fleet.bench
+	@$(BIN)/python -m host_tools.fleet.rematch_bench
 
 bench-kiosk: setup ## how long wearers wait at the kiosk, and the time of each page with 10,000 tokens
 	@$(BIN)/python -m host_tools.web.bench
+
+bench-flash: setup ## seconds per board and for 20 at once, made-up boards, beside `mpremote cp` (about two minutes)
+	@$(BIN)/python tests/device/flash_bench.py
 
 bench-evidence: setup ## false alarms and misses of what two logs say together, simulated (about four minutes)
 	@$(BIN)/python -m host_tools.simulation.evidence_bench

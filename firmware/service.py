@@ -7,12 +7,12 @@ reads from their `repr`; none holds an id, a key or a record of the log.
 import gc
 import time
 from binascii import hexlify, unhexlify
-from hashlib import sha256
 
 import settings
 
 from tracing import patterns, records, wire
 from tracing.const import const
+from tracing.keys import sha256
 from tracing.log import Log
 from tracing.sightings import SightingRing
 from tracing.state import State, StateStore
@@ -25,6 +25,7 @@ except ImportError:
 _STATE_BLOCKS = const(2)  # as in app.py
 _SCAN_MS = const(1000)
 _LIGHT_MS = const(1500)
+_BLINK_MS = const(500)
 _POLL_MS = const(20)
 _CHUNK_BYTES = const(256)
 _SCRATCH_BYTES = const(2048)
@@ -193,13 +194,24 @@ class Service:
             self._pause(_LIGHT_MS)
         return ""
 
-    def _try_button(self, wait_ms):
+    def beckon(self, wait_ms):
+        """Blink until the button is pressed, `wait_ms` at most. Whether it was; earlier presses do not count."""
         button = self._board.button
-        for _ in range(0, wait_ms, _POLL_MS):
+        light = self._board.indicator
+        while button.take():
+            pass
+        for waited_ms in range(0, wait_ms, _POLL_MS):
+            if waited_ms % _BLINK_MS == 0:
+                light.show((patterns.SYNC_MODE, patterns.OFF)[waited_ms // _BLINK_MS % 2])
             if button.take():
-                return ""
+                light.show(patterns.DONE)
+                return True
             self._pause(_POLL_MS)
-        return "not pressed"
+        light.show(patterns.OFF)
+        return False
+
+    def _try_button(self, wait_ms):
+        return "" if self.beckon(wait_ms) else "not pressed"
 
     def _try_radio(self):
         ring = SightingRing(8)

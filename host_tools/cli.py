@@ -5,13 +5,14 @@ and shell completion answer at once.
 """
 
 import json
-import logging
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
 
 import typer
+from typer.main import get_command
 
+from host_tools.command_words import with_words
 from host_tools.errors import UserError
 
 EXIT_UNUSABLE = 2
@@ -36,11 +37,12 @@ def build_app() -> typer.Typer:
     from host_tools.kiosk import commands as kiosk
     from host_tools.matching import bulk_commands as bulk_matching
     from host_tools.matching import commands as matching
+    from host_tools.matching import list_commands as lists
     from host_tools.provisioning import commands as provisioning
     from host_tools.web import commands as web
 
     app = new_app()
-    for part in (matching, bulk_matching, kiosk, fleet, files, web, provisioning, authority):
+    for part in (matching, bulk_matching, lists, kiosk, fleet, files, web, provisioning, authority):
         part.register(app)
     return app
 
@@ -56,13 +58,16 @@ def run(app: typer.Typer, args: Sequence[str]) -> int:
         and with `--json` also on stdout as `{"error": …}`, so that a program never reads an empty answer.
     """
     try:
-        status = app(args=list(args), prog_name="bluezone", standalone_mode=False)
+        status = with_words(get_command(app)).main(args=list(args), prog_name="bluezone", standalone_mode=False)
     except UserError as error:
         return _unusable(str(error), args)
     except typer.TyperException as error:
-        if not args:  # `bluezone` alone: the message is the help, already printed
+        said = error.format_message().replace("Value error, ", "").rstrip(".")
+        if not said:  # a command without the word that it needs: the help is printed already
             return EXIT_UNUSABLE
-        return _unusable(f"{error.format_message().rstrip('.')}. See `bluezone --help`.", args)
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else app.info.name
+        return _unusable(f"{said}. See `{command} --help`.", args)
     except typer.Abort:
         return 130
     return status if isinstance(status, int) else 0
@@ -80,7 +85,6 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Vietnamese letters shows "?", not a traceback
-    logging.getLogger("stamina").addHandler(logging.NullHandler())  # what failed is told when it has failed for good
     sys.exit(run(build_app(), sys.argv[1:]))
 
 

@@ -1,4 +1,4 @@
-"""Started by CircuitPython before code.py, before USB: who may write to the drive, and the file for the log.
+"""Run by start/boot.py, before code.py and before USB: who may write to the drive, and the file for the log.
 
 With the button held at power-on, CIRCUITPY is a drive for a PC and the token does not run. Otherwise the drive is the
 token's alone: two writers would wreck the file system. Never seen on hardware yet.

@@ -1,4 +1,4 @@
-"""Started by CircuitPython after boot.py: the token for good; the supervisor. Never seen on hardware yet."""
+"""Run by start/code.py after boot.py: the token for good; the supervisor. Never seen on hardware yet."""
 
 import time
 import traceback

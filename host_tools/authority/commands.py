@@ -1,7 +1,6 @@
 """`bluezone authority`: keys and lists; for what a positive person releases, see release_commands."""
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,13 +8,16 @@ import typer
 
 from host_tools.authority.release_commands import add_release_commands
 from host_tools.errors import UserError
+from host_tools.matching.list_options import Kind
+from host_tools.provisioning.key_commands import PassphraseFile
 
 if TYPE_CHECKING:
     from host_tools.authority.lists import Publication
 
 _Folder = Annotated[Path, typer.Argument(help="The authority's folder: keys, and the lists in public/.")]
-_Kind = Annotated[str, typer.Option(help="F0: infected. F1: close contacts of infected.")]
-_Port = Annotated[int, typer.Option(help="Where to serve, on this computer only; 0: any that is free.")]
+_Port = Annotated[
+    int, typer.Option(min=0, max=65535, help="Where to serve, on this computer only; 0: any that is free.")
+]
 _Seconds = Annotated[float | None, typer.Option(help="How long to serve; without it until Ctrl-C.")]
 _Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
 _PORT = 8443
@@ -33,11 +35,12 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="authority")
 
 
-def init(folder: _Folder, as_json: _Json = False) -> None:
+def init(folder: _Folder, passphrase_file: PassphraseFile = None, as_json: _Json = False) -> None:
     """Make the authority's key pair; the private key lies encrypted under a passphrase."""
     from host_tools.authority.signing import make_keys
+    from host_tools.provisioning.passphrase import passphrase
 
-    public_key = make_keys(folder, _passphrase(confirm=True))
+    public_key = make_keys(folder, passphrase(passphrase_file, new=True))
     if as_json:
         print(json.dumps({"public_key": str(public_key)}))
         return
@@ -49,7 +52,8 @@ def init(folder: _Folder, as_json: _Json = False) -> None:
 def publish(
     folder: _Folder,
     entries: Annotated[Path, typer.Option(help="New entries, in the format of the national list.")],
-    kind: _Kind = "F0",
+    passphrase_file: PassphraseFile = None,
+    kind: Kind = "F0",
     as_json: _Json = False,
 ) -> None:
     """Add entries to a list and sign it as a new version."""
@@ -57,9 +61,10 @@ def publish(
 
     from host_tools.authority import lists, signing
     from host_tools.matching.list_options import checked_kind
+    from host_tools.provisioning.passphrase import passphrase
 
     new = lists.read_entries(entries)
-    key = signing.private_key(folder, _passphrase())
+    key = signing.private_key(folder, passphrase(passphrase_file))
     published = lists.publish(folder, checked_kind(kind), new, key, int(time.time()))
     print(json.dumps(_as_dict(published)) if as_json else _words(published))
 
@@ -121,15 +126,6 @@ def _serve(
             Event().wait(seconds)
         except KeyboardInterrupt:
             print()
-
-
-def _passphrase(confirm: bool = False) -> str:
-    """From the environment, or from the person at the keyboard."""
-    from host_tools.authority.signing import PASSPHRASE_VARIABLE
-
-    return os.environ.get(PASSPHRASE_VARIABLE) or typer.prompt(
-        "Passphrase of the private key", hide_input=True, confirmation_prompt=confirm, err=True
-    )
 
 
 def _as_dict(published: "Publication") -> dict[str, object]:

@@ -37,12 +37,8 @@ class Release:
     encounters: list[Encounter]
 
 
-def write(path: Path, release: Release) -> None:
-    """Write a release into a new file that only its owner may read.
-
-    Raises:
-        UserError: there is a file already, or the place cannot be written.
-    """
+def encoded(release: Release) -> bytes:
+    """A release as the content of its file."""
     data = {
         "bluezone_release": VERSION,
         "serial": release.serial.hex(),
@@ -53,10 +49,18 @@ def write(path: Path, release: Release) -> None:
             asdict(encounter) | {"bluezone_id": encounter.bluezone_id.hex().upper()} for encounter in release.encounters
         ],
     }
+    return json.dumps(data, indent=1).encode() + b"\n"
+
+
+def write(path: Path, release: Release) -> None:
+    """Write a release into a new file that only its owner may read.
+
+    Raises:
+        UserError: there is a file already, or the place cannot be written.
+    """
     try:
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            json.dump(data, file, indent=1)
-            file.write("\n")
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(encoded(release))
             file.flush()
             os.fsync(file.fileno())
     except FileExistsError:

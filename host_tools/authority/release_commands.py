@@ -41,7 +41,7 @@ def open_release(
     release: Annotated[Path, typer.Argument(help="The file that `bluezone release` has written.")],
     keys: KeyFile,
     from_day: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"], help="First UTC day to be traced.")],
-    out: Annotated[Path, typer.Option(help="Folder for infof.json and data_trace.txt.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where infof.json and data_trace.txt go.")],
     to_day: Annotated[
         datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last UTC day; by default the release's.")
     ] = None,

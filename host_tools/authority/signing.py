@@ -25,7 +25,7 @@ def make_keys(folder: Path, passphrase: str) -> Path:
     """Make a key pair in a folder; returns the public key's file.
 
     Raises:
-        UserError: there is one already, or the passphrase is too short.
+        UserError: there is one already, the passphrase is too short, or the folder cannot be written.
     """
     if (folder / PRIVATE_KEY).exists():
         raise UserError(
@@ -35,14 +35,18 @@ def make_keys(folder: Path, passphrase: str) -> Path:
     if len(passphrase) < _LETTERS:
         raise UserError(f"The passphrase has less than {_LETTERS} characters. No key was made; choose a longer one.")
     key = Ed25519PrivateKey.generate()
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / PUBLIC_KEY) as stream:
-        stream.write(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
-    with replacing(folder / PRIVATE_KEY) as stream:
-        os.fchmod(stream.fileno(), 0o600)
-        stream.write(
-            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(passphrase.encode("utf-8")))
-        )
+    sealed = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(passphrase.encode("utf-8")))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / PUBLIC_KEY) as stream:
+            stream.write(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        with replacing(folder / PRIVATE_KEY) as stream:
+            os.fchmod(stream.fileno(), 0o600)
+            stream.write(sealed)
+    except OSError as error:
+        raise UserError(
+            f"The keys cannot be written to {folder}: {error}. No key pair was made; name another folder, or make room."
+        ) from None
     return folder / PUBLIC_KEY
 
 

@@ -23,13 +23,15 @@ from .clock import Clock
 from .tables import account_table, failure_table, session_table
 
 Role = Literal["admin", "clerk", "officer", "viewer"]
-Permission = Literal["see fleet", "change fleet", "see people", "see results", "accounts", "settings", "see audit"]
+Permission = Literal[
+    "see fleet", "change fleet", "see people", "see results", "release", "accounts", "settings", "see audit"
+]  # fmt: skip
 
 # Nobody has everything: who keeps the accounts does not see results, who sees results does not change the ledger.
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     "viewer": frozenset({"see fleet"}),
     "clerk": frozenset({"see fleet", "change fleet", "see people"}),
-    "officer": frozenset({"see fleet", "see people", "see results"}),
+    "officer": frozenset({"see fleet", "see people", "see results", "release"}),
     "admin": frozenset({"see fleet", "change fleet", "see people", "accounts", "settings", "see audit"}),
 }
 
@@ -144,8 +146,8 @@ class Accounts:
         """
         c = account_table.c
         with self._database.writing() as connection:
-            others = sa.select(c.id).where(c.role == "admin", c.disabled.is_(False), c.id != account_id).limit(1)
-            if disabled and connection.scalar(others) is None:
+            admins = set(connection.scalars(sa.select(c.id).where(c.role == "admin", c.disabled.is_(False))))
+            if disabled and admins == {account_id}:
                 raise UserError("This is the last admin. Nothing was changed. Make another one first.")
             self._update(connection, account_id, disabled=disabled)
             audit.note(connection, self._now(), actor, "disable account" if disabled else "enable account",

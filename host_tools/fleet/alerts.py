@@ -4,41 +4,47 @@
                                 ─ it did not → waiting, later; after some attempts: hand
     told: the wearer saw it at the kiosk      hand: a person has to call      dropped: withdrawn, or erased
 
-What can be doubled: when the kiosk dies after the gateway took a message and before that is written down, the message
-goes out again after the claim has run out. Nothing can be lost.
+A message goes out at least once, and as a rule once: one kiosk of a database sends at a time. It goes out again when
+the gateway took it and, before that is written down, the kiosk dies or the time for an answer runs out. Every claim
+counts as an attempt, so a message that ends the kiosk each time comes to a person in the end. Nothing can be lost.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy as sa
 
 from host_tools.errors import UserError
+from host_tools.matching.day_result import DayResult
 from host_tools.storage.database import Database
 from tracing import wire
 
-from . import audit, settings
+from . import audit, days, settings
 from .clock import Clock
+from .gateway import SAMPLES, NoWay, Send, TooSlow, known, send_by_apprise, within
 from .people import People, PersonError
 from .periods import Period
-from .tables import alert_table, assignment_table
+from .tables import alert_table, assignment_table, result_table
 from .vault import Vault
 
 WAITING, SENDING, SENT, TOLD, HAND, DROPPED = "waiting", "sending", "sent", "told", "hand", "dropped"
 OPEN = (WAITING, SENDING, HAND)
-_CLAIM_S = 300
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 60, 6 * 3600
 _ATTEMPTS = 10
-KINDS = ("mail", "phone")  # of addresses
-
-Send = Callable[[str, str, str], bool]  # apprise URL, title, text → whether the gateway took it
+ANSWER_S = 60.0  # for so long a gateway may take
+_FAILURES = 3  # in a row: what is left waits for the next round, or for another kiosk
+_SENDERS = 0x414C  # PostgreSQL's name of the lock that who sends holds
+KINDS = tuple(SAMPLES)  # of addresses
+_FOUND = [column.label(f"found_{column.name}") for column in days.COLUMNS]
+_ALERT_CELLS = 7  # before _FOUND
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """A row of the outbox. `problem` says why it has not been sent."""
+    """A row of the outbox. `problem` says why it has not been sent, `found` why there is an alert at all."""
 
     id: int
     serial: bytes
@@ -47,6 +53,7 @@ class Alert:
     state: str
     attempts: int
     problem: str
+    found: DayResult | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +78,11 @@ def make_in(connection: sa.Connection, period: Period, days: Iterable[date], now
     if rows:
         connection.execute(alert_table.insert(), rows)
     if state == TOLD:
-        told = sa.and_(c.assignment_id == period.id, c.day.in_(sorted(wanted)), c.state.in_((WAITING, HAND)))
+        told = sa.and_(c.assignment_id == period.id, c.day.in_(sorted(wanted)), c.state.in_((WAITING, HAND, DROPPED)))
         connection.execute(alert_table.update().where(told).values(state=TOLD))
     else:
         again = sa.and_(c.assignment_id == period.id, c.day.in_(sorted(wanted)), c.state == DROPPED)
-        connection.execute(alert_table.update().where(again).values(state=WAITING, next_s=now_s))
+        connection.execute(alert_table.update().where(again).values(state=WAITING, next_s=now_s, attempts=0))
     return len(rows)
 
 
@@ -101,12 +108,14 @@ def message(name: str, days: Iterable[date]) -> tuple[str, str]:
     return title, text
 
 
-def send_by_apprise(url: str, title: str, text: str) -> bool:
-    """Hand a message to a gateway."""
-    import apprise
+def kind_of(address: str) -> str:
+    """Of KINDS."""
+    return "mail" if "@" in address else "phone"
 
-    gateway = apprise.Apprise()
-    return bool(gateway.add(url)) and bool(gateway.notify(body=text, title=title))
+
+def address_url(template: str, address: str) -> str:
+    """The apprise URL that reaches an address."""
+    return template.replace("{address}", quote(address.replace(" ", ""), safe="@+"))
 
 
 class Alerts:
@@ -122,12 +131,17 @@ class Alerts:
         """How to reach addresses of a kind: an apprise URL with `{address}` in it; empty: not at all.
 
         Raises:
-            UserError: no such kind, or no `{address}` in it.
+            UserError: no such kind, no `{address}` in it, or apprise does not know what to do with it.
         """
         if kind not in KINDS:
             raise UserError(f"Addresses are of kind {' or '.join(KINDS)}, not {kind!r}. Nothing was changed.")
         if template and "{address}" not in template:
             raise UserError("A gateway's URL needs {address} where the wearer's goes. Nothing was changed.")
+        if template and not known(address_url(template, SAMPLES[kind])):
+            raise UserError(
+                f"apprise knows no gateway like this one, with the address {SAMPLES[kind]}. Nothing was changed. See "
+                "https://appriseit.com for the URL of yours."
+            )
         sealed = self._vault.seal("gateway", template) if template else None  # it holds the gateway's password
         with self._database.writing() as connection:
             settings.put(connection, f"gateway.{kind}", sealed)
@@ -135,19 +149,17 @@ class Alerts:
 
     def open_ones(self, limit: int = 200) -> list[Alert]:
         """What has not reached its wearer, oldest first; those in state "hand" wait for a person."""
-        a, g = alert_table.c, assignment_table.c
+        a, g, r = alert_table.c, assignment_table.c, result_table.c
+        its_result = sa.and_(r.serial == g.serial, r.assignment_id == g.id, r.day == a.day)
         query = (
-            sa.select(a.id, g.serial, g.person_id, a.day, a.state, a.attempts, a.problem)
-            .select_from(alert_table.join(assignment_table))
+            sa.select(a.id, g.serial, g.person_id, a.day, a.state, a.attempts, a.problem, *_FOUND)
+            .select_from(alert_table.join(assignment_table).outerjoin(result_table, its_result))
             .where(a.state.in_(OPEN))
             .order_by(a.id)
             .limit(limit)
         )
         with self._database.reading() as connection:
-            return [
-                Alert(number, bytes.fromhex(serial), person, date.fromisoformat(day), *rest)
-                for number, serial, person, day, *rest in connection.execute(query)
-            ]
+            return [_alert(row, tuple(row)[_ALERT_CELLS:]) for row in connection.execute(query)]
 
     def told_by_hand(self, actor: str, alert_id: int) -> None:
         """Somebody has told the wearer."""
@@ -161,15 +173,22 @@ class Alerts:
             audit.note(connection, self._now(), actor, "told by hand", alert=alert_id)
 
     def deliver(self, send: Send = send_by_apprise) -> int:
-        """Send everything that is due; returns how many messages gateways took. Several kiosks may do it at once."""
-        taken = 0
-        while claim := self._claim():
-            taken += self._one(claim, send)
+        """Send what is due; returns how many messages gateways took. While another kiosk is at it, nothing happens."""
+        taken = failures = 0
+        with self._database.alone("sending", _SENDERS) as alone:
+            while alone and failures < _FAILURES and (claim := self._claim()):
+                sent = self._one(claim, send)
+                taken += sent
+                failures = 0 if sent else failures + 1
         return taken
 
     def _claim(self) -> _Claim | None:
         a, g = alert_table.c, assignment_table.c
-        due = sa.and_(a.state.in_((WAITING, SENDING)), a.next_s <= self._now())
+        now_s = self._now()
+        # A time that lies farther ahead than any pause is of a clock that was wrong. And who left a message in SENDING
+        # has died, for nobody else sends now.
+        pause_over = sa.or_(a.next_s <= now_s, a.next_s > now_s + _LONGEST_PAUSE_S)
+        due = sa.or_(sa.and_(a.state == WAITING, pause_over), a.state == SENDING)
         with self._database.writing() as connection:
             first = connection.execute(
                 sa.select(a.assignment_id, g.serial, g.person_id)
@@ -183,19 +202,27 @@ class Alerts:
             mine = sa.select(a.id, a.day, a.attempts).where(due, a.assignment_id == first.assignment_id).order_by(a.day)
             rows = connection.execute(mine).all()
             numbers = tuple(row.id for row in rows)
-            claimed = {"state": SENDING, "next_s": self._now() + _CLAIM_S}
+            attempts = max(row.attempts for row in rows) + 1
+            claimed = {"state": SENDING, "next_s": now_s, "attempts": attempts}
             connection.execute(alert_table.update().where(a.id.in_(numbers)).values(claimed))
-        days = tuple(date.fromisoformat(row.day) for row in rows)
-        attempts = max(row.attempts for row in rows) + 1
-        return _Claim(numbers, bytes.fromhex(first.serial), first.person_id, days, attempts)
+        on_days = tuple(date.fromisoformat(row.day) for row in rows)
+        return _Claim(numbers, bytes.fromhex(first.serial), first.person_id, on_days, attempts)
 
     def _one(self, claim: _Claim, send: Send) -> bool:
+        if claim.attempts > _ATTEMPTS:
+            self._settle(claim, HAND, 0, "the kiosk ended while it was being sent; it may have arrived")
+            return False
         url, name, problem = self._way(claim)
         if not url:
             self._settle(claim, HAND, 0, problem)
             return False
         try:
-            taken = send(url, *message(name, claim.days))
+            taken = within(ANSWER_S, send, url, *message(name, claim.days))
+        except NoWay:
+            self._settle(claim, HAND, 0, "the gateway does not know such an address")
+            return False
+        except TooSlow:
+            taken, problem = False, "the gateway did not answer in time; it may have taken it"
         except Exception as error:  # whatever a gateway's library does, the alert stays in the outbox
             taken, problem = False, type(error).__name__
         if taken:
@@ -213,22 +240,37 @@ class Alerts:
                 person = self._people.person_in(connection, claim.person_id)
             except PersonError as error:
                 return "", "", str(error)
-            kind = "mail" if "@" in person.address else "phone"
+            kind = kind_of(person.address)
             sealed = settings.get(connection, f"gateway.{kind}")
         if not person.address:
             return "", "", "no address is known"
         if sealed is None:
             return "", "", f"no gateway for addresses of kind {kind} is set"
         template = self._vault.open("gateway", sealed)
-        return template.replace("{address}", quote(person.address.replace(" ", ""), safe="@+")), person.name, ""
+        return address_url(template, person.address), person.name, ""
 
     def _settle(self, claim: _Claim, state: str, pause_s: int, problem: str) -> None:
         values = {"state": state, "attempts": claim.attempts, "problem": problem, "next_s": self._now() + pause_s}
-        # Who has been told meanwhile stays told.
-        mine = sa.and_(alert_table.c.id.in_(claim.numbers), alert_table.c.state == SENDING)
+        # Who has been told meanwhile stays told; what was withdrawn meanwhile stays so, unless it has gone out.
+        replaced = (SENDING, DROPPED) if state == SENT else (SENDING,)
+        c = alert_table.c
+        mine = sa.and_(c.id.in_(claim.numbers), c.state.in_(replaced), c.attempts == claim.attempts)
         with self._database.writing() as connection:
             connection.execute(alert_table.update().where(mine).values(values))
             audit.note(
                 connection, self._now(), "kiosk", f"alert {state}", claim.serial, claim.person_id,
                 code=wire.short_code(claim.serial), attempts=claim.attempts,
             )  # fmt: skip
+
+
+def _alert(row: sa.Row, found: tuple[Any, ...]) -> Alert:
+    return Alert(
+        row.id,
+        bytes.fromhex(row.serial),
+        row.person_id,
+        date.fromisoformat(row.day),
+        row.state,
+        row.attempts,
+        row.problem,
+        days.from_row(found) if found[0] else None,
+    )

@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from . import people_commands
-from .command_kit import DATABASE, Json, Key, Staff, TokenName, Where, actor, moment, opened, person_of, say
+from host_tools.command_completion import words
+
+from . import account_commands, alert_commands, people_commands
+from .command_kit import DATABASE, Json, Key, Staff, TokenName, Where, actor, existing, moment, opened, person_of, say
 
 if TYPE_CHECKING:
     from host_tools.fleet.office import Office
+
+
+_STATES = ("new", "assigned", "returned", "lost", "revoked", "wiped")  # ledger.STATES, which takes long to import
 
 
 def register(app: typer.Typer) -> None:
@@ -21,6 +26,8 @@ def register(app: typer.Typer) -> None:
     for name, command in {**deeds, "replace": replace, **questions}.items():
         fleet.command(name)(command)
     people_commands.register(fleet)
+    alert_commands.register(fleet)
+    account_commands.register(fleet)
     app.add_typer(fleet, name="fleet")
 
 
@@ -105,7 +112,10 @@ def replace(
 
 def list_tokens(
     search: Annotated[str, typer.Argument(help="Beginning of a short code or serial, or a staff number.")] = "",
-    state: Annotated[str | None, typer.Option(help="Only tokens in this state.")] = None,
+    state: Annotated[
+        str | None,
+        typer.Option(metavar="STATE", help="Only tokens in this state.", autocompletion=words(*_STATES)),
+    ] = None,
     offset: Annotated[int, typer.Option(help="How many to pass over.", min=0)] = 0,
     limit: Annotated[int, typer.Option(help="How many at most.", min=1, max=10_000)] = 50,
     database: Where = DATABASE,
@@ -119,7 +129,7 @@ def list_tokens(
     wanted: State | None = next((known for known in STATES if known == state), None)
     if state is not None and wanted is None:
         raise UserError(f"A state is one of {', '.join(STATES)}, not {state!r}.")
-    with opened(database, key_file) as office:
+    with existing(database, key_file) as office:
         page = office.listing.page(actor(), search, wanted, offset=offset, limit=limit)
     rows = [
         {
@@ -135,7 +145,7 @@ def list_tokens(
 
 def history(token: TokenName, database: Where = DATABASE, key_file: Key = None, as_json: Json = False) -> None:
     """All that has happened to a token."""
-    with opened(database, key_file) as office:
+    with existing(database, key_file) as office:
         rows = office.listing.history(actor(), office.ledger.serial(token))
     told = [{"at": row.at_s, "actor": row.actor, "action": row.action, "person": row.person_id} for row in rows]
     lines = [f"{moment(row.at_s)}  {row.action:<9} {row.actor}" for row in rows]
@@ -153,7 +163,7 @@ def label(
     from host_tools.errors import UserError
     from host_tools.fleet.label import code, label_svg
 
-    with opened(database, key_file) as office:
+    with existing(database, key_file) as office:
         serial = office.ledger.serial(token)
     try:
         out.write_text(label_svg(serial), encoding="utf-8")
@@ -163,34 +173,43 @@ def label(
 
 
 def units(database: Where = DATABASE, key_file: Key = None, as_json: Json = False) -> None:
-    """Each unit's tokens and the share synced within the last 7 days."""
-    with opened(database, key_file) as office:
+    """Each unit's tokens, the share synced within the last 7 days, and how many are with nobody."""
+    with existing(database, key_file) as office:
         shares = office.listing.shares()
     told = [
         {
             "agency": share.unit.agency, "district": share.unit.district, "kind": share.unit.kind,
-            "tokens": share.tokens, "synced_7d": share.recent, "percent": share.percent,
+            "tokens": share.tokens, "synced_7d": share.recent, "percent": share.percent, "spare": share.spare,
         }
         for share in shares
     ]  # fmt: skip
-    lines = [f"{row['percent']:>3} %  {row['synced_7d']} of {row['tokens']}  {row['agency']}" for row in told]
+    lines = [
+        f"{row['percent']:>3} %  {row['synced_7d']} of {row['tokens']}, {row['spare']} spare  {row['agency']}"
+        for row in told
+    ]
     say(as_json, {"units": told}, "\n".join(lines))
 
 
 def audit(
-    limit: Annotated[int, typer.Option(help="How many at most.", min=1)] = 50,
+    limit: Annotated[int, typer.Option(help="How many at most.", min=1, max=10_000)] = 50,
+    before: Annotated[int | None, typer.Option(help="Only rows before this number: the next page.", min=1)] = None,
+    by: Annotated[str | None, typer.Option("--actor", help="Only what this account has done.")] = None,
     database: Where = DATABASE,
     key_file: Key = None,
     as_json: Json = False,
 ) -> None:
     """Who did what when, newest first."""
-    with opened(database, key_file) as office:
-        rows = office.audit.rows(limit=limit)
+    with existing(database, key_file) as office:
+        rows = office.audit.rows(actor=by, before_id=before, limit=limit)
     told = [
         {
-            "at": row.at_s, "actor": row.actor, "action": row.action, "person": row.person_id, "detail": row.detail,
-            "serial": row.serial.hex() if row.serial else None,
+            "number": row.id, "at": row.at_s, "actor": row.actor, "action": row.action, "person": row.person_id,
+            "detail": row.detail, "serial": row.serial.hex() if row.serial else None,
         }
         for row in rows
     ]  # fmt: skip
-    say(as_json, {"audit": told}, "\n".join(f"{moment(row.at_s)}  {row.actor}  {row.action}" for row in rows))
+    say(
+        as_json,
+        {"audit": told},
+        "\n".join(f"{row.id:>6}  {moment(row.at_s)}  {row.actor}  {row.action}" for row in rows),
+    )

@@ -3,17 +3,17 @@
 import sqlalchemy as sa
 
 from host_tools.kiosk.service import TurnedAway
+from host_tools.matching.explanation import ListVersion
 from host_tools.matching.verdict import Verdict
-from host_tools.storage.database import Database, record_table
+from host_tools.storage.database import Database
 from host_tools.storage.store import Encounter, Store, read_encounters
 from tracing import wire
 
 from . import alerts, audit, clock
 from .ledger import Ledger
-from .periods import Period, periods, records_of
+from .periods import Period, nobodys_records, periods, records_of
 from .privacy import Privacy
 from .results import Results
-from .tables import assignment_table
 
 _REASONS = {
     "lost": "is reported lost",
@@ -59,18 +59,18 @@ class FleetDesk:
             )
         return encounters
 
-    def stored(self, serial: bytes) -> list[Encounter]:
-        """The encounters of the one who has the token; none when it is lost, revoked or returned."""
-        with self._database.reading() as connection:
-            if self._ledger.standing_in(connection, serial).state in _REASONS:
-                return []
-            return self._own(connection, serial)
-
-    def told(self, serial: bytes, encounters: list[Encounter], verdict: Verdict, now_s: int) -> None:
+    def told(
+        self,
+        serial: bytes,
+        encounters: list[Encounter],
+        verdict: Verdict,
+        now_s: int,
+        version: ListVersion | None = None,
+    ) -> None:
         """The wearer has seen the verdict."""
         with self._database.writing() as connection:
             period = self._period(periods(connection, serial))
-            self._results.keep_in(connection, serial, period, encounters, verdict)
+            self._results.keep_in(connection, serial, period, encounters, verdict, version)
             if period is not None:
                 days = {day.day for day in verdict.days}
                 alerts.make_in(connection, period, days, now_s, alerts.TOLD)
@@ -78,14 +78,8 @@ class FleetDesk:
 
     def _own(self, connection: sa.Connection, serial: bytes) -> list[Encounter]:
         period = self._period(periods(connection, serial))
-        which = self._nobodys(connection, serial) if period is None else records_of(connection, period)
+        which = nobodys_records(connection, serial) if period is None else records_of(connection, period)
         return read_encounters(connection, which)
-
-    def _nobodys(self, connection: sa.Connection, serial: bytes) -> sa.ColumnElement[bool]:
-        # What an earlier wearer's log held is not for whoever holds the token now.
-        a, r = assignment_table.c, record_table.c
-        last_s = connection.scalar(sa.select(sa.func.max(a.until_s)).where(a.serial == serial.hex())) or 0
-        return sa.and_(r.serial == serial.hex(), r.start_s >= last_s)
 
     def _period(self, own: list[Period]) -> Period | None:
         return next((period for period in own if period.until_s is None), None)

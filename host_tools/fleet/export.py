@@ -6,6 +6,7 @@ lines: its first and its last moment, both with the mean strength.
 
 import csv
 import io
+import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -18,10 +19,14 @@ _NO_ID = "0" * 24
 COLUMNS = ("bluezone_id", "start", "duration_s", "windows", "sightings", "rssi_max_dbm", "rssi_mean_dbm", "connected")
 
 
-def write(path: Path, form: str, encounters: list[Encounter]) -> None:
-    """Write a file; an earlier one is replaced.
+SUFFIXES = {"bluezone": ".txt", "csv": ".csv", "parquet": ".parquet"}
+
+
+def write(path: Path | None, form: str, encounters: list[Encounter]) -> None:
+    """Write a file, for its owner's eyes alone; an earlier one is replaced.
 
     Args:
+        path: the file; its folder is made when missing. None: to stdout.
         form: one of FORMATS.
 
     Raises:
@@ -31,9 +36,16 @@ def write(path: Path, form: str, encounters: list[Encounter]) -> None:
         raise UserError(f"A format is one of {', '.join(FORMATS)}, not {form!r}. Nothing was written.")
     data = FORMATS[form](encounters)
     try:
+        if path is None:
+            sys.stdout.buffer.write(data)
+            sys.stdout.flush()
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
         path.write_bytes(data)
     except OSError as error:
-        raise UserError(f"The export {path} cannot be written: {error}. The database is as it was.") from error
+        name = path or "to stdout"
+        raise UserError(f"The export {name} cannot be written: {error}. The database is as it was.") from error
 
 
 def _bluezone(encounters: list[Encounter]) -> bytes:

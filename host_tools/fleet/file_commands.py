@@ -2,14 +2,25 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from host_tools.kiosk.commands import Board, RuleSet, rules_for
-from host_tools.matching.list_options import AllowHttp, AllowUnsigned, Cases, ListCache, ListKey
+from host_tools.command_completion import tokens as tokens_known
+from host_tools.errors import UserError
+from host_tools.matching.exposures import TOLERANCE_S
+from host_tools.matching.list_options import (
+    NO_LIST_OPTIONS,
+    Board,
+    Cases,
+    ListOptions,
+    RuleSet,
+    Tolerance,
+    rules_for,
+    with_list_options,
+)
 
-from .command_kit import DATABASE, Json, Key, TokenName, Where, actor, opened
+from .command_kit import DATABASE, Json, Key, Where, actor, existing
 
 if TYPE_CHECKING:
     from host_tools.fleet.office import Office
@@ -22,31 +33,49 @@ if TYPE_CHECKING:
 def register(app: typer.Typer) -> None:
     """Add the subcommands."""
     app.command()(export)
-    app.command()(report)
+    app.command()(with_list_options(report))
 
 
 def export(
-    token: TokenName,
-    out: Annotated[Path, typer.Option(help="The file to write.")],
-    form: Annotated[str, typer.Option("--format", help="bluezone (data_trace.txt), csv or parquet.")] = "bluezone",
+    tokens: Annotated[
+        list[str],
+        typer.Argument(
+            help="The six letters on a label, or a serial in hex; one or several.", autocompletion=tokens_known
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE|FOLDER", help="The file to write, - for stdout; for several tokens a folder.")
+    ],
+    form: Annotated[
+        Literal["bluezone", "csv", "parquet"],
+        typer.Option("--format", help="Bluezone's data_trace.txt, or a table; SPEC.md has the columns."),
+    ] = "bluezone",
     database: Where = DATABASE,
     key_file: Key = None,
     as_json: Json = False,
 ) -> None:
-    """Write a token's stored encounters to a file."""
+    """Write stored encounters of tokens to files that only you can read; the audit log notes it."""
     from host_tools.fleet import audit
-    from host_tools.fleet.export import write
+    from host_tools.fleet.export import SUFFIXES, write
+    from tracing.wire import short_code
 
-    with opened(database, key_file) as office:
-        serial = office.ledger.serial(token)
-        encounters = office.store.encounters(serial)
-        write(out, form, encounters)
-        with office.database.writing() as connection:
-            audit.note(connection, office.now(), actor(), "export", serial, form=form, encounters=len(encounters))
+    to_stdout = str(out) == "-"
+    if to_stdout and (as_json or len(tokens) > 1):
+        raise UserError("To stdout goes one token's export and no JSON beside it. Nothing was written; name a file.")
+    answers = []
+    with existing(database, key_file) as office:
+        for serial in [office.ledger.serial(token) for token in tokens]:  # all of them, before anything is written
+            encounters = office.store.encounters(serial)
+            path = out / f"{short_code(serial)}-{serial.hex()}{SUFFIXES[form]}" if len(tokens) > 1 else out
+            with office.database.writing() as connection:
+                audit.note(connection, office.now(), actor(), "export", serial, form=form, encounters=len(encounters))
+            write(None if to_stdout else path, form, encounters)
+            answers.append({"encounters": len(encounters), "format": form, "file": str(path)})
     if as_json:
-        print(json.dumps({"encounters": len(encounters), "format": form, "file": str(out)}))
-    else:
-        print(f"{len(encounters)} encounters, in {out}.")
+        print(json.dumps({"exports": answers}))
+    elif not to_stdout:
+        for answer in answers:
+            print(f"{answer['encounters']} encounters, in {answer['file']}.")
 
 
 def report(
@@ -54,22 +83,19 @@ def report(
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("report.html"),
     database: Where = DATABASE,
     key_file: Key = None,
-    list_key: ListKey = None,
-    list_cache: ListCache = None,
-    allow_http: AllowHttp = False,
-    allow_unsigned: AllowUnsigned = False,
+    listed: ListOptions = NO_LIST_OPTIONS,
     rules: RuleSet = None,
     board: Board = None,
+    tolerance: Tolerance = TOLERANCE_S,
     as_json: Json = False,
 ) -> None:
     """Hold a list against all stored logs and write the verdicts as one HTML page."""
     from host_tools.fleet import audit
     from host_tools.kiosk.report import write_report
-    from host_tools.matching.list_options import list_source
 
-    judged_by = rules_for(rules, board)
-    source = list_source(cases, list_key, list_cache, allow_http=allow_http, allow_unsigned=allow_unsigned)
-    with opened(database, key_file) as office:
+    judged_by = rules_for(rules, board, tolerance)
+    source = listed.source(cases)
+    with existing(database, key_file) as office:
         national, status = source.load(office.now())
         wearers = _wearers(office, national, status, judged_by)
         write_report(out, "Bluezone", wearers)

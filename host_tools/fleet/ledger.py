@@ -20,6 +20,7 @@ from tracing import wire
 
 from . import audit
 from .clock import Clock
+from .people import clean
 from .tables import assignment_table, person_table, state_table
 
 State = Literal["new", "assigned", "returned", "lost", "revoked", "wiped"]
@@ -68,19 +69,30 @@ class Ledger:
         self._database = database
         self._now = now
 
-    def register(self, actor: str, serial: bytes) -> None:
-        """Enter a token before any kiosk has seen it; one that is known stays as it is."""
-        with self._database.writing() as connection:
-            self.register_in(connection, actor, serial)
+    def register(self, actor: str, serial: bytes, unit: str = "") -> None:
+        """Enter a token before any kiosk has seen it; one that is known stays as it is.
 
-    def register_in(self, connection: sa.Connection, actor: str, serial: bytes) -> None:
+        Args:
+            unit: who gets it, as an agency's name; one that is known moves there, unless it is empty.
+        """
+        with self._database.writing() as connection:
+            self.register_in(connection, actor, serial, unit)
+
+    def register_in(self, connection: sa.Connection, actor: str, serial: bytes, unit: str = "") -> None:
         """The same within a transaction."""
         key = serial.hex()
         if len(key) != _SERIAL_DIGITS:
             raise LedgerError(f"A serial has {_SERIAL_DIGITS} hex digits, not {len(key)}. Nothing was changed.")
-        if connection.scalar(sa.select(token_table.c.serial).where(token_table.c.serial == key)) is None:
-            connection.execute(token_table.insert().values(serial=key, short_code=wire.short_code(serial)))
-            audit.note(connection, self._now(), actor, "register", serial)
+        unit = clean("unit", unit, needed=False)
+        t = token_table.c
+        before = connection.scalar(sa.select(t.unit).where(t.serial == key))
+        if before is None:
+            connection.execute(token_table.insert().values(serial=key, short_code=wire.short_code(serial), unit=unit))
+        elif unit and unit != before:
+            connection.execute(token_table.update().where(t.serial == key).values(unit=unit))
+        else:
+            return
+        audit.note(connection, self._now(), actor, "register", serial, unit=unit)
 
     def serial(self, text: str) -> bytes:
         """The token that a clerk means: a short code from a label, or a serial's 16 hex digits.

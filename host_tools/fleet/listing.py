@@ -1,6 +1,6 @@
 """The fleet as a list, a page at a time, and each unit's share of tokens that have synced."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -14,12 +14,16 @@ from .tables import alert_table, assignment_table, person_table, state_table, un
 from .vault import Vault
 
 PAGE = 50
+_SPARE: tuple[State, ...] = ("new", "returned", "wiped")
 RECENT_S = 7 * 86400  # what units are asked for: synced within the last 7 days
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A token in the list. `name` and `staff_number` are empty when nobody has it; `alerts` are open ones."""
+    """A token in the list. `name` and `staff_number` are empty when nobody has it; `alerts` are open ones.
+
+    `unit` is its wearer's; of a token that is with nobody, the one that got it.
+    """
 
     serial: bytes
     short_code: str
@@ -45,11 +49,15 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Of one unit: tokens with its people, and how many of them have synced within the last 7 days."""
+    """Of one unit: tokens with its people, and how many of them have synced within the last 7 days.
+
+    `spare` are tokens that the unit got and that are with nobody: new, returned or wiped.
+    """
 
     unit: Unit
     tokens: int
     recent: int
+    spare: int = 0
 
     @property
     def percent(self) -> int:
@@ -92,7 +100,8 @@ class Listing:
         if state is not None:
             where.append(sa.or_(s.state == state, s.state.is_(None)) if state == "new" else s.state == state)
         if unit_id is not None:
-            where.append(p.unit_id == unit_id)
+            got = sa.select(u.agency).where(u.id == unit_id, u.district == "").scalar_subquery()
+            where.append(sa.or_(p.unit_id == unit_id, sa.and_(a.id.is_(None), t.unit == got)))
         joined = token_table.outerjoin(state_table).outerjoin(assignment_table, holds).outerjoin(person_table)
         count = sa.select(sa.func.count()).select_from(joined).where(*where)
         open_alerts = (
@@ -103,7 +112,7 @@ class Listing:
         query = (
             sa.select(
                 t.serial, t.short_code, s.state, s.since_s, a.person_id, p.name_sealed, p.staff_sealed,
-                u.agency, u.district, u.kind, t.battery_mv, t.last_sync_s, open_alerts.label("alerts"),
+                t.unit, u.agency, u.district, u.kind, t.battery_mv, t.last_sync_s, open_alerts.label("alerts"),
             )
             .select_from(joined.outerjoin(unit_table))
             .where(*where)
@@ -121,8 +130,7 @@ class Listing:
         return Row(
             bytes.fromhex(row.serial), row.short_code, row.state or "new", row.since_s or 0, row.person_id,
             self._opened("name", row.name_sealed), self._opened("staff number", row.staff_sealed),
-            None if row.agency is None else Unit(row.agency, row.district, row.kind),
-            row.battery_mv, row.last_sync_s, row.alerts,
+            _unit(row), row.battery_mv, row.last_sync_s, row.alerts,
         )  # fmt: skip
 
     def _opened(self, field: str, sealed: bytes | None) -> str:
@@ -136,15 +144,32 @@ class Listing:
         return deeds[::-1]
 
     def shares(self) -> list[Share]:
-        """Every unit with people who have tokens, in the order of their names."""
-        t, a, p, u = token_table.c, assignment_table.c, person_table.c, unit_table.c
+        """Every unit that has tokens, with its people or in its store, in the order of their names."""
+        t, s, a, p, u = token_table.c, state_table.c, assignment_table.c, person_table.c, unit_table.c
         recent = sa.func.sum(sa.case((t.last_sync_s >= self._now() - RECENT_S, 1), else_=0))
         query = (
             sa.select(u.agency, u.district, u.kind, sa.func.count(), recent)
             .select_from(assignment_table.join(token_table).join(person_table).join(unit_table))
             .where(a.until_s.is_(None), p.unit_id == u.id)
             .group_by(u.id, u.agency, u.district, u.kind)
-            .order_by(u.agency, u.district)
+        )
+        whole = u.district == ""  # boxes go to an agency
+        held = sa.exists().where(a.serial == t.serial, a.until_s.is_(None))
+        stored = (
+            sa.select(t.unit, u.kind, sa.func.count())
+            .select_from(token_table.outerjoin(state_table).outerjoin(unit_table, sa.and_(u.agency == t.unit, whole)))
+            .where(t.unit != "", ~held, sa.or_(s.state.is_(None), s.state.in_(_SPARE)))
+            .group_by(t.unit, u.kind)
         )
         with self._database.reading() as connection:
-            return [Share(Unit(*row[:3]), row[3], int(row[4])) for row in connection.execute(query)]
+            found = {row[:2]: Share(Unit(*row[:3]), row[3], int(row[4])) for row in connection.execute(query)}
+            for agency, kind, spare in connection.execute(stored):
+                share = found.get((agency, ""), Share(Unit(agency, "", kind or "other"), 0, 0))
+                found[agency, ""] = replace(share, spare=spare)
+        return [found[key] for key in sorted(found)]
+
+
+def _unit(row: sa.Row) -> Unit | None:
+    if row.agency is not None:
+        return Unit(row.agency, row.district, row.kind)
+    return Unit(row.unit, "") if row.unit and row.person_id is None else None

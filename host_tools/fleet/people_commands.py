@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from .command_kit import DATABASE, Json, Key, Staff, Where, actor, opened, person_of, say
+from .command_kit import DATABASE, Json, Key, Staff, Where, actor, existing, opened, person_of, say
 
 
 def register(fleet: typer.Typer) -> None:
@@ -16,6 +16,7 @@ def register(fleet: typer.Typer) -> None:
     fleet.command()(held)
     fleet.command()(forget)
     fleet.command()(keep)
+    fleet.command()(purge)
 
 
 def bring_in(
@@ -44,7 +45,7 @@ def bring_out(
     """Write all persons and their tokens as a staff list. It has names in the clear."""
     from host_tools.errors import UserError
 
-    with opened(database, key_file) as office:
+    with existing(database, key_file) as office:
         text = office.staff_csv.bring_out(actor())
     try:
         path.touch(mode=0o600)
@@ -57,7 +58,7 @@ def bring_out(
 
 def held(staff: Staff, database: Where = DATABASE, key_file: Key = None, as_json: Json = False) -> None:
     """All that is held of a person."""
-    with opened(database, key_file) as office:
+    with existing(database, key_file) as office:
         found = office.privacy.held(actor(), person_of(office, staff))
     told = {
         "staff_number": found.person.staff_number,
@@ -66,16 +67,7 @@ def held(staff: Staff, database: Where = DATABASE, key_file: Key = None, as_json
         "agency": found.person.unit.agency if found.person.unit else "",
         "tokens": [{"serial": p.serial.hex(), "since": p.since_s, "until": p.until_s} for p in found.periods],
         "records": found.records,
-        "days": [
-            {
-                "day": str(each.day),
-                "minutes": each.minutes,
-                "minutes_near": each.minutes_near,
-                "exposed": each.exposed,
-                "rule": each.rule,
-            }
-            for each in found.days
-        ],
+        "days": [each.as_json() for each in found.days],
     }
     say(as_json, told, json.dumps(told, ensure_ascii=False, indent=2))
 
@@ -88,7 +80,7 @@ def forget(
     as_json: Json = False,
 ) -> None:
     """Delete what is held of a person; a token they have counts as returned."""
-    with opened(database, key_file) as office:
+    with existing(database, key_file) as office:
         person = person_of(office, staff)
         if contacts_only:
             office.privacy.forget_contacts(actor(), person)
@@ -98,13 +90,26 @@ def forget(
 
 
 def keep(
-    days: Annotated[int, typer.Argument(help="0: not past the verdict; up to 180.")],
+    days: Annotated[
+        int | None, typer.Argument(help="0: not past the verdict; up to 180. Without it the rule is only told.")
+    ] = None,
     database: Where = DATABASE,
     key_file: Key = None,
     as_json: Json = False,
 ) -> None:
-    """For how many days encounters are kept; older ones are deleted at once."""
-    with opened(database, key_file) as office:
-        office.privacy.set_days(actor(), days)
+    """For how many days encounters are kept; with DAYS older ones are deleted at once."""
+    deleted = 0
+    with existing(database, key_file) as office:
+        if days is not None:
+            office.privacy.set_days(actor(), days)
+            deleted = office.privacy.purge()
+        rule = office.privacy.days()
+    say(as_json, {"days": rule, "deleted": deleted}, f"Kept for {rule} days. Records deleted: {deleted}.")
+
+
+def purge(database: Where = DATABASE, key_file: Key = None, as_json: Json = False) -> None:
+    """Delete encounters that are older than the rule allows, as a kiosk does every hour."""
+    with existing(database, key_file) as office:
         deleted = office.privacy.purge()
-    say(as_json, {"days": days, "deleted": deleted}, f"Kept for {days} days. Records deleted: {deleted}.")
+        rule = office.privacy.days()
+    say(as_json, {"days": rule, "deleted": deleted}, f"Kept for {rule} days. Records deleted: {deleted}.")

@@ -6,7 +6,9 @@ import sqlalchemy as sa
 
 from host_tools.storage.database import record_table, token_table
 
-from .tables import assignment_table, person_table
+from .tables import assignment_table, person_table, state_table
+
+FREE = ("new", "wiped")  # states of a token that is with whoever holds it
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,19 @@ def records_of(connection: sa.Connection, period: Period) -> sa.ColumnElement[bo
     if after_s is not None:
         untimed = sa.and_(untimed, r.received_s < after_s)
     return sa.and_(r.serial == key, sa.or_(timed, untimed))
+
+
+def is_nobodys(connection: sa.Connection, serial: bytes) -> bool:
+    """Whether a token belongs to whoever holds it: it is with no person, nor lost, returned or revoked."""
+    s = state_table.c
+    return connection.scalar(sa.select(s.state).where(s.serial == serial.hex())) in (None, *FREE)
+
+
+def nobodys_records(connection: sa.Connection, serial: bytes) -> sa.ColumnElement[bool]:
+    """Which records belong to whoever holds a token that is with no person: not those of an earlier wearer."""
+    a, r = assignment_table.c, record_table.c
+    last_s = connection.scalar(sa.select(sa.func.max(a.until_s)).where(a.serial == serial.hex())) or 0
+    return sa.and_(r.serial == serial.hex(), r.start_s >= last_s)
 
 
 def drop_records(connection: sa.Connection, which: sa.ColumnElement[bool]) -> int:

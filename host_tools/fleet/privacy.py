@@ -10,14 +10,15 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from host_tools.errors import UserError
+from host_tools.matching.day_result import DayResult
 from host_tools.storage.database import Database, record_table, token_table
 
 from . import alerts, audit, settings
 from .clock import Clock
+from .days import results_in, results_of
 from .ledger import Ledger
 from .people import People, Person
 from .periods import Period, drop_records, periods, records_of
-from .results import DayResult, results_in
 from .tables import person_table, result_table
 
 LONGEST_DAYS = 180
@@ -168,7 +169,7 @@ class Privacy:
         dropped = 0
         for each in periods(connection, person_id=person_id):
             dropped += drop_records(connection, records_of(connection, each))
-            connection.execute(result_table.delete().where(_results_of(each)))
+            connection.execute(result_table.delete().where(results_of(each.serial, each)))
             alerts.withdraw_in(connection, each)
         return dropped
 
@@ -185,7 +186,3 @@ def _parts(counts: Iterable[tuple[str, int]]) -> Iterator[list[str]]:
             serials, records = [], 0
     if serials:
         yield serials
-
-
-def _results_of(period: Period) -> sa.ColumnElement[bool]:
-    return sa.and_(result_table.c.serial == period.serial.hex(), result_table.c.assignment_id == period.id)

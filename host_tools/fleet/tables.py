@@ -72,9 +72,16 @@ result_table = sa.Table(
     sa.Column("day", sa.String(10), primary_key=True),
     sa.Column("minutes", sa.Integer, nullable=False),
     sa.Column("minutes_near", sa.Integer, nullable=False),
+    sa.Column("minutes_far", sa.Integer, nullable=False, server_default="0"),
     sa.Column("exposed", sa.Boolean, nullable=False),
     sa.Column("rule", sa.String, nullable=False),
     sa.Column("found_s", sa.BigInteger, nullable=False),
+    # None where a kiosk of version 2 kept the result.
+    sa.Column("percent", sa.Integer),
+    sa.Column("cases", sa.Integer),
+    sa.Column("rule_version", sa.Integer),
+    sa.Column("list_digest", sa.String),
+    sa.Column("published_s", sa.BigInteger),
 )
 alert_table = sa.Table(
     "alert",

@@ -7,21 +7,27 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from host_tools.fleet.command_kit import DATABASE, Json, Key, Where, actor, opened
-from host_tools.matching.list_options import AllowHttp, AllowUnsigned, Cases, ListCache, ListKey
+from host_tools.matching.exposures import TOLERANCE_S
+from host_tools.matching.list_options import (
+    NO_LIST_OPTIONS,
+    Board,
+    Cases,
+    ListOptions,
+    RuleSet,
+    Tolerance,
+    rules_for,
+    with_list_options,
+)
 from host_tools.provisioning.key_commands import KeyFile, PassphraseFile
 
 if TYPE_CHECKING:
-    from host_tools.matching.rules import Rules
     from host_tools.provisioning.token_keys import KioskRoot
-
-RuleSet = Annotated[str | None, typer.Option(help="The rules: viet-nam, dp-3t, cwa, or a file like rules.toml.")]
-Board = Annotated[str | None, typer.Option(help="The tokens' board, for its RSSI offset.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the subcommands."""
     app.command()(demo)
-    app.command()(sync)
+    app.command()(with_list_options(sync))
     app.command()(release)
 
 
@@ -46,21 +52,17 @@ def sync(
     key_file: Key = None,
     passphrase_file: PassphraseFile = None,
     seconds: Annotated[float, typer.Option(help="How long to wait for tokens.")] = 60.0,
-    list_key: ListKey = None,
-    list_cache: ListCache = None,
-    allow_http: AllowHttp = False,
-    allow_unsigned: AllowUnsigned = False,
+    listed: ListOptions = NO_LIST_OPTIONS,
     rules: RuleSet = None,
     board: Board = None,
+    tolerance: Tolerance = TOLERANCE_S,
     as_json: Json = False,
 ) -> None:
     """Read every token in sync mode near this PC, over its own Bluetooth adapter, and tell each verdict."""
-    from host_tools.matching.list_options import list_source
-
     from .serve import serve_here
 
-    judged_by = rules_for(rules, board)
-    source = list_source(cases, list_key, list_cache, allow_http=allow_http, allow_unsigned=allow_unsigned)
+    judged_by = rules_for(rules, board, tolerance)
+    source = listed.source(cases)
     root = kiosk_root(keys, passphrase_file)
     with opened(database, key_file) as office:
         answer = serve_here(source, office, root, seconds, quiet=as_json, rules=judged_by)
@@ -86,18 +88,6 @@ def release(
         written = release_here(code.upper(), out, office, actor(), root, seconds)
     if as_json:
         print(json.dumps(written))
-
-
-def rules_for(chosen: str | None, board: str | None) -> "Rules":
-    """The rules that the options describe.
-
-    Raises:
-        UserError: there is no such set, file or board.
-    """
-    from host_tools.matching.rules import load_rules
-    from host_tools.provisioning.firmware_files import rssi_offset_db
-
-    return load_rules(chosen).for_board(rssi_offset_db(board) if board else 0.0)
 
 
 def kiosk_root(file: Path, passphrase_file: Path | None) -> "KioskRoot":

@@ -1,6 +1,7 @@
 """A person found positive releases keys and history: with the token's button and the health authority's code."""
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -15,11 +16,11 @@ from host_tools.fleet import audit
 from host_tools.fleet.office import Office
 from host_tools.link.adapter import Adapter, real
 from host_tools.link.bluetooth import FoundToken, connected, tokens_in_sync_mode
-from host_tools.link.errors import SessionRefused
+from host_tools.link.errors import SessionError, SessionRefused
 from host_tools.link.session import KioskSession
 from host_tools.link.synchronise import synchronise
 from host_tools.provisioning.token_keys import KioskRoot
-from host_tools.storage.store import Store
+from host_tools.storage.store import Encounter, Store
 from tracing.kiosk_messages import ERROR_CODE
 from tracing.wire import SHORT_CODE_BYTES
 
@@ -29,6 +30,16 @@ TRIES = 3  # the token's limit for each press of the button
 
 # Called with serial, challenge, and what was wrong with the code before; returns the next one.
 AskForCode = Callable[[bytes, bytes, str], Awaitable[str]]
+
+
+class CodesRefused(UserError):
+    """The token has refused as many codes as it takes."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"The token has refused {TRIES} codes and hangs up. Its log is stored; nothing was released. Let the "
+            "wearer press the button again, and ask the authority for a code to the new challenge."
+        )
 
 
 async def release(
@@ -52,12 +63,32 @@ async def release(
     """
     token = await _find(adapter, code, patience_s)
     async with connected(adapter, token) as transport:
-        session = KioskSession(transport, root, code)
-        serial = (await synchronise(session, store, now)).info.serial
-        challenge = await session.challenge()
-        first_day, escrow = await _hand_over(session, lambda wrong: ask(serial, challenge, wrong))
-        await session.bye()
-    return Release(serial, int(now()), first_day, escrow, store.encounters(serial))
+        return await release_in(KioskSession(transport, root, code), store, now, ask, store.encounters)
+
+
+async def release_in(
+    session: KioskSession,
+    store: Store,
+    now: Callable[[], float],
+    ask: AskForCode,
+    history: Callable[[bytes], list[Encounter]],
+) -> Release:
+    """The whole of one session: the log is stored first, then the token releases its escrow for a code.
+
+    Args:
+        history: what of a token's log (by serial) is released; may raise UserError, then no challenge is asked for.
+
+    Raises:
+        CodesRefused: no code was right.
+        UserError: a session error, the database failed, or what `ask` and `history` raise. What was read is kept.
+    """
+    serial = (await synchronise(session, store, now)).info.serial
+    encounters = history(serial)
+    challenge = await session.challenge()
+    first_day, escrow = await _hand_over(session, lambda wrong: ask(serial, challenge, wrong))
+    with contextlib.suppress(SessionError):
+        await session.bye()  # the escrow is here: a link that is lost now costs nothing
+    return Release(serial, int(now()), first_day, escrow, encounters)
 
 
 async def _hand_over(session: KioskSession, ask: Callable[[str], Awaitable[str]]) -> tuple[int, bytes]:
@@ -69,10 +100,7 @@ async def _hand_over(session: KioskSession, ask: Callable[[str], Awaitable[str]]
             if refusal.code != ERROR_CODE:
                 raise
             wrong = str(refusal)
-    raise UserError(
-        f"The token has refused {TRIES} codes and hangs up. Its log is stored; nothing was released. Let the wearer "
-        "press the button again, and ask the authority for a code to the new challenge."
-    )
+    raise CodesRefused
 
 
 async def _find(adapter: Adapter, code: str, patience_s: float) -> FoundToken:

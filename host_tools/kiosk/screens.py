@@ -5,6 +5,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from host_tools.errors import UserError
 from host_tools.matching.explanation import ListVersion, explain
 from host_tools.matching.verdict import Verdict
 
@@ -77,9 +78,9 @@ class TerminalScreen:
         state = f"{records} records{damaged}, " + ("F1" if result.verdict.kind == "exposed" else "safe")
         self._bars.update(self._bar(code), completed=max(records, 1), total=max(records, 1), state=state)
 
-    def failed(self, code: str, sentence: str, again: bool) -> None:
+    def failed(self, code: str, error: UserError, again: bool) -> None:
         self._bars.update(self._bar(code), state="trying again" if again else "failed")
-        self.console.print(f"{code}: {sentence}", markup=False)
+        self.console.print(f"{code}: {error}", markup=False)
 
 
 class SilentScreen:
@@ -94,5 +95,5 @@ class SilentScreen:
     def finished(self, code: str, result: WearerResult) -> None:
         """Nothing."""
 
-    def failed(self, code: str, sentence: str, again: bool) -> None:
+    def failed(self, code: str, error: UserError, again: bool) -> None:
         """Nothing."""

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from rich.console import Console
 
 from host_tools.errors import UserError
+from host_tools.fleet.calls import Call, to_call
+from host_tools.fleet.new_lists import NewLists
 from host_tools.fleet.office import Office
 from host_tools.link.adapter import real
 from host_tools.matching.explanation import ListVersion, explanation_json
@@ -16,9 +18,8 @@ from host_tools.matching.rules import Rules
 from host_tools.provisioning.token_keys import KioskRoot
 from tracing.wire import short_code
 
-from .screens import TerminalScreen, verdict_lines
+from .screens import EXPOSED_WORDS, TerminalScreen, verdict_lines
 from .service import Kiosk, WearerResult
-from .stored_logs import StoredResult
 
 LIST_EVERY_S = 900.0  # so often the kiosk asks for a newer list
 
@@ -39,7 +40,7 @@ class _Collecting(TerminalScreen):
     def __init__(self, console: Console) -> None:
         super().__init__(console)
         self.results: list[WearerResult] = []
-        self.stored: list[StoredResult] = []
+        self.calls: dict[bytes, Call] = {}  # by serial
 
     def finished(self, code: str, result: WearerResult) -> None:
         super().finished(code, result)
@@ -49,13 +50,15 @@ class _Collecting(TerminalScreen):
         for line in reasons:
             self.console.print(line, highlight=False)
 
-    def away(self, result: StoredResult) -> None:
-        """A wearer whose stored log makes an F1 with the list that is here now."""
-        self.stored.append(result)
-        words, *reasons = verdict_lines(result.verdict, result.list_version)
-        self.console.print(f"{result.token.short_code}, stored log: {words}. Hãy gọi người đeo (call the wearer).")
-        for line in reasons:
-            self.console.print(line, highlight=False)
+    def away(self, call: Call) -> None:
+        """A wearer whose stored log makes an F1, and who does not know it yet; told again when that has changed."""
+        before = self.calls.get(call.serial)
+        self.calls[call.serial] = call
+        if before is not None and before.days == call.days:
+            return
+        self.console.print(f"{call.short_code}, stored log: {EXPOSED_WORDS}. Hãy gọi người đeo (call the wearer).")
+        for line in (*call.reasons.vi, *call.reasons.en):
+            self.console.print(f"  {line}", markup=False, highlight=False)
 
 
 async def keep_fresh(
@@ -63,7 +66,8 @@ async def keep_fresh(
     source: ListSource,
     now: Callable[[], float],
     told: Callable[[ListStatus | str], None],
-    away: Callable[[StoredResult], None],
+    match_stored: Callable[[], list[Call]],
+    away: Callable[[Call], None],
 ) -> None:
     """Hold stored logs against the list, and give the kiosk every newer one and do so again, until cancelled.
 
@@ -72,12 +76,13 @@ async def keep_fresh(
     Args:
         now: Unix seconds.
         told: receives how the list stands, or why there is no telling.
-        away: receives each wearer whom a list makes exposed while the token is elsewhere.
+        match_stored: holds stored logs against the kiosk's list, and says who has to be called; runs in a thread.
+        away: receives each of them.
     """
     while True:
         try:
-            for result in await asyncio.to_thread(kiosk.match_stored):
-                away(result)
+            for call in await asyncio.to_thread(match_stored):
+                away(call)
         except UserError as error:
             told(f"{error} Stored logs are compared with the list again in {LIST_EVERY_S / 60:.0f} minutes.")
         await asyncio.sleep(LIST_EVERY_S)
@@ -116,8 +121,15 @@ def serve_here(
             office.desk,
         )  # fmt: skip
 
+        new_lists = NewLists(office.results, rules)
+
+        def match_stored() -> list[Call]:
+            new_lists.hold(kiosk.listed)
+            office.alerts.deliver()
+            return to_call(office, rules)
+
         async def serve() -> None:
-            fresh = asyncio.create_task(keep_fresh(kiosk, source, time.time, told, screen.away))
+            fresh = asyncio.create_task(keep_fresh(kiosk, source, time.time, told, match_stored, screen.away))
             try:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(seconds):
@@ -129,5 +141,5 @@ def serve_here(
         return {
             "list": heard[0].as_dict(),
             "tokens": [result_json(result) for result in screen.results],
-            "stored": [result.as_json() for result in screen.stored],
+            "stored": [call.as_json() for call in screen.calls.values()],
         }

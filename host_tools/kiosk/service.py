@@ -5,10 +5,11 @@ Knows neither screen nor adapter: a Screen shows what happens, an Adapter reache
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
@@ -19,7 +20,6 @@ from host_tools.link.errors import AnswerTimeout, LinkLost, SessionError
 from host_tools.link.session import KioskSession, TokenInfo
 from host_tools.link.synchronise import SyncResult, synchronise
 from host_tools.matching.case_finder import CaseFinder
-from host_tools.matching.cases import difference
 from host_tools.matching.explanation import ListVersion
 from host_tools.matching.exposures import match_encounters
 from host_tools.matching.national_list import NationalList
@@ -28,8 +28,6 @@ from host_tools.matching.verdict import Verdict, infectious_periods, judge
 from host_tools.provisioning.token_keys import KioskRoot
 from host_tools.storage.store import Encounter, Store
 from tracing.kiosk_messages import VERDICT_CLERK, VERDICT_EXPOSED, VERDICT_SAFE
-
-from .stored_logs import StoredResult, newly_exposed
 
 ATTEMPTS = 3  # per press of the button; a link that breaks is taken up again where it broke
 REST_S = 3.0  # a token that has just been served may still be on the air as it was
@@ -69,8 +67,8 @@ class Screen(Protocol):
     def finished(self, code: str, result: WearerResult) -> None:
         """Everything is stored and judged."""
 
-    def failed(self, code: str, sentence: str, again: bool) -> None:
-        """Something went wrong; `again`: the kiosk tries once more by itself."""
+    def failed(self, code: str, error: UserError, again: bool) -> None:
+        """Something went wrong, in a sentence for the clerk; `again`: the kiosk tries once more by itself."""
 
 
 class Desk(Protocol):
@@ -83,12 +81,30 @@ class Desk(Protocol):
         """What the wearer may be judged by. Raises TurnedAway when the token is not for who holds it."""
         ...
 
-    def stored(self, serial: bytes) -> list[Encounter]:
-        """What the wearer may be told of while the token is elsewhere; nothing when it is not for who holds it."""
+    def told(
+        self,
+        serial: bytes,
+        encounters: list[Encounter],
+        verdict: Verdict,
+        now_s: int,
+        version: ListVersion | None,
+    ) -> None:
+        """The wearer has been told the verdict, by that list."""
+
+
+class Releases(Protocol):
+    """Tokens that are awaited for a release, not for a sync (host_tools.kiosk.release_desk)."""
+
+    def holds(self, code: str) -> bool:
+        """Is the token awaited? Then it gets no sync."""
         ...
 
-    def told(self, serial: bytes, encounters: list[Encounter], verdict: Verdict, now_s: int) -> None:
-        """The wearer has been told the verdict."""
+    def ready(self, code: str) -> bool:
+        """May the awaited token be served now?"""
+        ...
+
+    async def serve(self, code: str, session: AbstractAsyncContextManager[KioskSession]) -> None:
+        """One visit of the awaited token."""
 
 
 class TurnedAway(UserError):
@@ -108,12 +124,30 @@ class OpenDesk:
         """All that is stored."""
         return self._store.encounters(serial)
 
-    def stored(self, serial: bytes) -> list[Encounter]:
-        """All that is stored."""
-        return self._store.encounters(serial)
-
-    def told(self, serial: bytes, encounters: list[Encounter], verdict: Verdict, now_s: int) -> None:
+    def told(
+        self,
+        serial: bytes,
+        encounters: list[Encounter],
+        verdict: Verdict,
+        now_s: int,
+        version: ListVersion | None,
+    ) -> None:
         """Nothing is kept of it."""
+
+
+class NoReleases:
+    """Every token comes for a sync."""
+
+    def holds(self, code: str) -> bool:
+        """None is awaited."""
+        return False
+
+    def ready(self, code: str) -> bool:
+        """None is awaited."""
+        return False
+
+    async def serve(self, code: str, session: AbstractAsyncContextManager[KioskSession]) -> None:
+        """None is awaited."""
 
 
 def assess(encounters: list[Encounter], cases: NationalList, finder: CaseFinder, rules: Rules) -> Verdict:
@@ -122,8 +156,17 @@ def assess(encounters: list[Encounter], cases: NationalList, finder: CaseFinder,
     Args:
         finder: of `cases`.
     """
-    exposures = match_encounters(encounters, finder.index_for(encounters))
+    index = finder.index_for(encounters, rules.tolerance_s)
+    exposures = match_encounters(encounters, index, rules.tolerance_s)
     return judge(exposures, rules, infectious_s=infectious_periods(cases.cases, exposures))
+
+
+class Listed(NamedTuple):
+    """A national list, ready for use, and which one it is."""
+
+    cases: NationalList
+    finder: CaseFinder
+    version: ListVersion | None
 
 
 class Kiosk:
@@ -140,11 +183,15 @@ class Kiosk:
         list_version: which list `cases` is, for the explanations.
         index: folder of the slot index for long lists; None: always hashlib.
         desk: the ledger; by default there is none.
+        releases: which tokens come for a release; by default none.
 
     Attributes:
+        listed: what wearers are judged by now.
         scanning: tokens that come are heard.
         link_lost: since `run` began, a session has ended without its token saying so: perhaps the adapter has gone.
     """
+
+    listed: Listed
 
     def __init__(
         self,
@@ -158,6 +205,7 @@ class Kiosk:
         list_version: ListVersion | None = None,
         index: Path | None = None,
         desk: Desk | None = None,
+        releases: Releases | None = None,
     ) -> None:
         self._adapter = adapter
         self._store = store
@@ -167,8 +215,8 @@ class Kiosk:
         self._now = now
         self._screen = screen
         self._desk = desk or OpenDesk(store)
+        self._releases = releases or NoReleases()
         self.use_list(cases, list_version)
-        self._stored_matched: NationalList | None = None  # the list that all stored logs have been held against
         self._serving: dict[str, asyncio.Task] = {}  # by address
         # By address: attempts that failed, and the loop time before which it is left alone.
         self._tried: dict[str, tuple[int, float]] = {}
@@ -183,31 +231,7 @@ class Kiosk:
     def use_list(self, cases: NationalList, version: ListVersion | None) -> None:
         """Judge by this list from the next wearer on. May take seconds for a long list, so call it in a thread."""
         finder = CaseFinder(cases.cases, self._index)  # the index keeps what it has: only new entries are expanded
-        self._list = (cases, finder, version)  # at once: a wearer is never judged by parts of two lists
-
-    def match_stored(self) -> list[StoredResult]:
-        """Hold every stored log against what the list has gained since the last call; at first, against all of it.
-
-        May take a tenth of a second for each token, so call it in a thread.
-
-        Returns:
-            The wearers whom that makes exposed.
-
-        Raises:
-            StorageError: the database failed; the next call looks at the same cases again.
-        """
-        cases, finder, version = self._list
-        before = self._stored_matched
-        if before is cases:
-            return []
-        added = difference(before.cases if before else (), cases.cases).added
-        new_cases = {case.index for case in added}
-        found = []
-        if new_cases:
-            logs = ((token, self._desk.stored(token.serial)) for token in self._store.tokens())
-            found = newly_exposed(logs, cases, finder, self._rules, new_cases, version)
-        self._stored_matched = cases
-        return found
+        self.listed = Listed(cases, finder, version)  # at once: a wearer is never judged by parts of two lists
 
     async def run(self) -> None:
         """Serve whoever comes, until cancelled.
@@ -231,8 +255,12 @@ class Kiosk:
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     def _serve(self, token: FoundToken) -> None:
-        _, rest_until_s = self._tried.get(token.address, (0, 0.0))
-        if len(self._serving) < AT_ONCE and asyncio.get_running_loop().time() >= rest_until_s:
+        if self._releases.holds(token.short_code):
+            ready = self._releases.ready(token.short_code)  # whatever has become of its visits before
+        else:
+            _, rest_until_s = self._tried.get(token.address, (0, 0.0))
+            ready = asyncio.get_running_loop().time() >= rest_until_s
+        if ready and len(self._serving) < AT_ONCE:
             self._serving[token.address] = asyncio.create_task(self._attempt(token))
 
     async def _attempt(self, token: FoundToken) -> None:
@@ -240,17 +268,21 @@ class Kiosk:
         attempt = self._tried.get(address, (0, 0.0))[0] + 1
         rest_s = REST_S
         try:
-            await self._one(token)
+            if self._releases.holds(token.short_code):
+                rest_s = CONSENT_S + REST_S  # who came for a release is told no verdict for the same press
+                await self._releases.serve(token.short_code, self._session(token))
+            else:
+                await self._one(token)
             attempt = 0
         except UserError as error:  # of the session or of the database: the sentence is for the clerk
             self.link_lost |= isinstance(error, LinkLost | AnswerTimeout)
-            self._screen.failed(token.short_code, str(error), attempt < ATTEMPTS)
+            self._screen.failed(token.short_code, error, attempt < ATTEMPTS)
             if attempt >= ATTEMPTS:
                 attempt = 0
                 rest_s = CONSENT_S
         except Exception:  # a fault of the kiosk's own: the next wearer may have more luck
             _log.exception("a token was not served")
-            self._screen.failed(token.short_code, _FAULT, False)
+            self._screen.failed(token.short_code, UserError(_FAULT), False)
             rest_s = CONSENT_S
         finally:
             now_s = asyncio.get_running_loop().time()
@@ -263,9 +295,7 @@ class Kiosk:
         code = token.short_code
         self._screen.found(code)
         now = self._from_now_on()
-        self._desk.check_clock(now())
-        async with self._connection(token) as transport:
-            session = KioskSession(transport, self._root, code)
+        async with self._session(token) as session:
             begun: list[int] = []
 
             def progress(info: TokenInfo, next_seq: int) -> None:
@@ -281,12 +311,12 @@ class Kiosk:
                 await session.show_verdict(VERDICT_CLERK)
                 with contextlib.suppress(SessionError):
                     await session.bye()
-                self._screen.failed(code, str(error), False)
+                self._screen.failed(code, error, False)
                 return
-            cases, finder, version = self._list
+            cases, finder, version = self.listed
             verdict = assess(encounters, cases, finder, self._rules)
             await session.show_verdict(VERDICT_EXPOSED if verdict.kind == "exposed" else VERDICT_SAFE)
-            self._desk.told(serial, encounters, verdict, int(now()))
+            self._desk.told(serial, encounters, verdict, int(now()), version)
             with contextlib.suppress(SessionError):
                 await session.bye()  # everything is stored: a link that is lost now costs nothing
         now_s = int(now())
@@ -300,8 +330,9 @@ class Kiosk:
         return lambda: lead_s + loop.time()
 
     @contextlib.asynccontextmanager
-    async def _connection(self, token: FoundToken):
+    async def _session(self, token: FoundToken) -> AsyncIterator[KioskSession]:
+        self._desk.check_clock(self._now())
         async with contextlib.AsyncExitStack() as stack:
             async with self._radio:
                 transport = await stack.enter_async_context(connected(self._adapter, token))
-            yield transport
+            yield KioskSession(transport, self._root, token.short_code)

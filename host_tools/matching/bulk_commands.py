@@ -5,28 +5,23 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from host_tools.errors import UserError
 from host_tools.matching.exposures import TOLERANCE_S
-from host_tools.matching.list_options import AllowHttp, AllowUnsigned, Cases, Kind, ListCache, ListKey
-
-if TYPE_CHECKING:
-    from host_tools.matching.list_source import ListStatus
-    from host_tools.matching.national_list import NationalList
+from host_tools.matching.list_options import NO_LIST_OPTIONS, Cases, Kind, ListOptions, Tolerance, with_list_options
 
 Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
 Scheduler = Annotated[str | None, typer.Option(help="A Dask scheduler, tcp://…; without it, workers on this machine.")]
-Tolerance = Annotated[int, typer.Option(min=0, max=86400, help="How far a token's clock may be off, in seconds.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the subcommands."""
     app.command()(ingest)
-    app.command("match-stored")(match_stored)
-    app.command("match-nation")(match_nation)
+    app.command("match-stored")(with_list_options(match_stored))
+    app.command("match-nation")(with_list_options(match_nation))
 
 
 def ingest(
@@ -50,29 +45,26 @@ def match_stored(
     index: Annotated[Path, typer.Option(help="The folder of the slot index.")] = Path("index"),
     out: Annotated[Path, typer.Option(help="The exposures, as a parquet file.")] = Path("exposures.parquet"),
     tolerance: Tolerance = TOLERANCE_S,
-    list_key: ListKey = None,
-    list_cache: ListCache = None,
+    listed: ListOptions = NO_LIST_OPTIONS,
     kind: Kind = "F0",
-    allow_http: AllowHttp = False,
-    allow_unsigned: AllowUnsigned = False,
     as_json: Json = False,
 ) -> None:
     """Match every stored encounter with the national list; what both had in common before is not matched again."""
     from host_tools.matching import encounter_files, organisation, slot_index
 
-    listed, status = _listed(cases, list_key, list_cache, kind, allow_http, allow_unsigned)
-    outcome = organisation.match_stored(archive, slot_index.updated(index, listed.cases), tolerance)
+    national, status = listed.source(cases, kind).load(time.time())
+    outcome = organisation.match_stored(archive, slot_index.updated(index, national.cases), tolerance)
     with _writing(out):
         encounter_files.write_table(out, outcome.exposures)
     answer = {
         "list": status.as_dict(),
         "encounters": outcome.encounters,
-        "cases": len(listed.cases),
+        "cases": len(national.cases),
         "exposures": len(outcome.exposures),
         "tokens": len(outcome.exposures["serial"].unique()),
         "matched": outcome.matched,
         "kept": outcome.kept,
-        "rejected": [{"where": rejection.where, "why": rejection.why} for rejection in listed.rejected],
+        "rejected": [{"where": rejection.where, "why": rejection.why} for rejection in national.rejected],
         "out": str(out),
     }
     if as_json:
@@ -81,7 +73,7 @@ def match_stored(
         print(status.problem or f"{status.words()}.")
         print(
             f"{answer['exposures']} exposures of {answer['tokens']} tokens in {outcome.encounters} encounters are in "
-            f"{out}; {answer['cases']} cases of the list ({len(listed.rejected)} parts of it not used)."
+            f"{out}; {answer['cases']} cases of the list ({len(national.rejected)} parts of it not used)."
         )
 
 
@@ -91,11 +83,8 @@ def match_nation(
     out: Annotated[Path, typer.Option(help="The folder for the exposures.")] = Path("exposures"),
     scheduler: Scheduler = None,
     tolerance: Tolerance = TOLERANCE_S,
-    list_key: ListKey = None,
-    list_cache: ListCache = None,
+    listed: ListOptions = NO_LIST_OPTIONS,
     kind: Kind = "F0",
-    allow_http: AllowHttp = False,
-    allow_unsigned: AllowUnsigned = False,
     as_json: Json = False,
 ) -> None:
     """Match on a cluster, day by day and chunk by chunk, from parquet to parquet."""
@@ -104,14 +93,16 @@ def match_nation(
     status = None
     if cases.endswith(".parquet"):
         place = Path(cases)
-        if list_key:
+        if listed.list_key:
             raise UserError("Cases in parquet have no signature. Nothing was matched; name the signed list itself.")
+        if not place.is_file():
+            raise UserError(f"There are no cases at {place}. Nothing was matched; check the path.")
     else:
-        listed, status = _listed(cases, list_key, list_cache, kind, allow_http, allow_unsigned)
+        national, status = listed.source(cases, kind).load(time.time())
         place = out / "cases" / "cases.parquet"
         with _writing(out):
             place.parent.mkdir(parents=True, exist_ok=True)
-            nation.write_cases(place, listed.cases)
+            nation.write_cases(place, national.cases)
     with _writing(out), _bar(as_json) as progress:
         answer = nation.match_nation(place, encounters, out, scheduler, tolerance, progress=progress)
     if as_json:
@@ -120,14 +111,6 @@ def match_nation(
     if status:
         print(status.problem or f"{status.words()}.")
     print(f"{answer['exposures']} exposures, by {answer['tasks']} tasks, are in {out}.")
-
-
-def _listed(
-    cases: str, key: Path | None, cache: Path | None, kind: str, allow_http: bool, allow_unsigned: bool
-) -> "tuple[NationalList, ListStatus]":
-    from host_tools.matching.list_options import list_source
-
-    return list_source(cases, key, cache, kind, allow_http, allow_unsigned).load(time.time())
 
 
 @contextlib.contextmanager
@@ -146,6 +129,6 @@ def _bar(quiet: bool) -> Iterator[Callable[[int, int], None]]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True, quiet=quiet)) as bar:
+    with Progress(console=Console(stderr=True, quiet=quiet), transient=True) as bar:
         line = bar.add_task("Matching")
         yield lambda done, total: bar.update(line, completed=done, total=total)

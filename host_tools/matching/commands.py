@@ -9,7 +9,7 @@ import typer
 from host_tools.errors import UserError
 from host_tools.matching import bulk_commands, evidence_commands
 from host_tools.matching.bulk_commands import Scheduler
-from host_tools.matching.list_options import AllowHttp, AllowUnsigned, Cases, Kind, ListCache, ListKey
+from host_tools.matching.list_options import NO_LIST_OPTIONS, Cases, Kind, ListOptions, RuleSet, with_list_options
 
 if TYPE_CHECKING:
     from host_tools.matching.exposures import Exposure
@@ -23,7 +23,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for progra
 
 def register(app: typer.Typer) -> None:
     """Add the subcommands of matching."""
-    app.command("match")(match)
+    app.command("match")(with_list_options(match))
     app.command("ids")(ids)
     evidence_commands.register(app)
 
@@ -36,14 +36,9 @@ def match(
     peer_view: Annotated[
         bool, typer.Option("--peer-view", help="Exchange the log's two ids: the view of the phones it met.")
     ] = False,
-    list_key: ListKey = None,
-    list_cache: ListCache = None,
+    listed: ListOptions = NO_LIST_OPTIONS,
     kind: Kind = "F0",
-    allow_http: AllowHttp = False,
-    allow_unsigned: AllowUnsigned = False,
-    rules: Annotated[
-        str | None, typer.Option(help="The rules: viet-nam, dp-3t, cwa, or a file like rules.toml.")
-    ] = None,
+    rules: RuleSet = None,
     encounters: Annotated[
         Path | None, typer.Option(help="In place of a log: stored encounters, by a cluster, as `match-nation` does it.")
     ] = None,
@@ -59,18 +54,14 @@ def match(
     import time
 
     from host_tools.matching import trace_log
-    from host_tools.matching.case_index import CaseIndex
     from host_tools.matching.explanation import ListVersion, explain, explanation_json
-    from host_tools.matching.exposures import days_of_sightings, match_sightings
-    from host_tools.matching.list_options import list_source
+    from host_tools.matching.exposures import match_sightings
+    from host_tools.matching.log_search import index_for_sightings
     from host_tools.matching.rules import load_rules
     from host_tools.matching.verdict import infectious_periods, judge
 
     if encounters is not None and not (log or peer_view or rules):
-        bulk_commands.match_nation(
-            cases, encounters, out, scheduler, list_key=list_key, list_cache=list_cache, kind=kind,
-            allow_http=allow_http, allow_unsigned=allow_unsigned, as_json=as_json,
-        )  # fmt: skip
+        bulk_commands.match_nation(cases, encounters, out, scheduler, listed=listed, kind=kind, as_json=as_json)
         return
     if log is None or encounters or scheduler:
         raise UserError(
@@ -78,30 +69,26 @@ def match(
             "Nothing was matched: --log, --peer-view and --rules go with the first, --scheduler with the second."
         )
     judged_by = load_rules(rules)
-    listed, status = list_source(cases, list_key, list_cache, kind, allow_http, allow_unsigned).load(time.time())
+    national, status = listed.source(cases, kind).load(time.time())
     version = ListVersion.of(status)
-    trace = trace_log.load(log, peer_view)
-    index = CaseIndex(
-        listed.cases,
-        days=days_of_sightings(trace.sightings),
-        only_ids={sighting.peer_id for sighting in trace.sightings},
-    )
+    trace = trace_log.load_usable(log, peer_view)
+    index = index_for_sightings(national.cases, trace.sightings)
     matches = match_sightings(trace.sightings, index)
-    verdict = judge(matches, judged_by, judged_by.phone_scan_period_s, infectious_periods(listed.cases, matches))
-    rejected = listed.rejected + trace.rejected
+    verdict = judge(matches, judged_by, judged_by.phone_scan_period_s, infectious_periods(national.cases, matches))
+    rejected = national.rejected + trace.rejected
     if as_json:
         answer = {
             "list": status.as_dict(),
             "matches": [_match_json(m) for m in matches],
             **explanation_json(verdict, version),
             "rejected": [_json(r) for r in rejected],
-            "doubtful": [_json(r) for r in listed.doubtful],
+            "doubtful": [_json(r) for r in national.doubtful],
         }
         print(json.dumps(answer))
         return
     print(status.problem or f"{status.words()}.")
-    _print_remarks("Used, but contradicted by another entry", listed.doubtful)
-    _print_matches(matches, rejected, len(trace.sightings), len(listed.cases))
+    _print_remarks("Used, but contradicted by another entry", national.doubtful)
+    _print_matches(matches, rejected, len(trace.sightings), len(national.cases))
     reasons = explain(verdict, version)
     print("\n" + "\n".join(reasons.vi) + "\n\n" + "\n".join(reasons.en))
 

@@ -71,6 +71,8 @@ def ingest(source: Path, archive: Path) -> tuple[Path, int]:
     """
     if not source.is_file():
         raise UserError(f"There is no file {source}. Nothing was stored; name a kiosk's database or a parquet file.")
+    if source.stat().st_size == 0:  # SQLite would take it for a database, and make it one
+        raise UserError(f"{source} is empty. Nothing was stored; name a kiosk's database or a parquet file.")
     path = archive / f"encounters-{hashlib.sha256(str(source.resolve()).encode()).hexdigest()[:16]}.parquet"
     tables = EncounterFile(source).tables() if _is_parquet(source) else _from_database(source)
     try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from host_tools.errors import UserError
+from host_tools.matching.list_options import RuleSet
 from tracing.keys import DAY_S
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from host_tools.storage.store import Encounter, Store, Token
 
 AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
-Rules = Annotated[str | None, typer.Option(help="The rules: viet-nam, dp-3t, cwa, or a file like rules.toml.")]
 
 _WORDS = {
     "confirmed": "confirmed by the other log",
@@ -76,7 +76,7 @@ def f2(
     since: Annotated[
         datetime, typer.Option(help="Day in Viet Nam on which the F1 met the case.", formats=["%Y-%m-%d"])
     ],
-    rules: Rules = None,
+    rules: RuleSet = None,
     as_json: AsJson = False,
 ) -> None:
     """List the tokens that were probably near an F1's, from the logs alone. Evidence for asking, not a verdict."""
@@ -121,7 +121,7 @@ def _confirm_phones(log: Path, other_log: Path) -> "list[Finding]":
     from host_tools.matching import trace_log
     from host_tools.matching.two_sided import check
 
-    here, there = trace_log.load(log).sightings, trace_log.load(other_log).sightings
+    here, there = trace_log.load_usable(log).sightings, trace_log.load_usable(other_log).sightings
     owners_ids = {sighting.own_id for sighting in there}
     own_ids = {sighting.own_id for sighting in here}
     mine, others = _encounters(here), _encounters(there)

@@ -4,13 +4,14 @@ The words name minutes, band, day, rule and list. They never name the case, an i
 hears them must not be able to work out whom he or she met.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from host_tools.matching.day_result import DayResult, by_day
 from host_tools.matching.risk import DayExposure
-from host_tools.matching.rules import Rule
+from host_tools.matching.rules import Rule, Rules
 from host_tools.matching.verdict import VIETNAM_TIME, Verdict
 
 if TYPE_CHECKING:
@@ -53,14 +54,14 @@ class Explanation:
         vi, en: sentences, the verdict first.
         days: one line for each day with a case, in both languages, those that make the verdict first.
         rules: the rules that were applied, in both languages.
-        listed: the list that was used, in both languages; empty when that is unknown.
+        lists: the lists that were used, in both languages; empty when that is unknown.
     """
 
     vi: tuple[str, ...]
     en: tuple[str, ...]
     days: tuple[tuple[str, str], ...]
     rules: tuple[tuple[str, str], ...]
-    listed: tuple[str, str] | None
+    lists: tuple[tuple[str, str], ...]
 
 
 def explain(verdict: Verdict, version: ListVersion | None) -> Explanation:
@@ -69,12 +70,34 @@ def explain(verdict: Verdict, version: ListVersion | None) -> Explanation:
     Args:
         version: of the list; None when it is not known.
     """
-    told = (*verdict.days, *verdict.met)
-    days = tuple(_day_words(day) for day in told)
-    rules = tuple(rule_words(rule) for rule in _each_once(day.rule for day in told) or (verdict.rule,))
-    listed = _list_words(version) if version else None
-    said = (_verdict_words(verdict), *days, *rules, *([listed] if listed else []))
-    return Explanation(tuple(vi for vi, _ in said), tuple(en for _, en in said), days, rules, listed)
+    rules = [each.rule for each in (*verdict.days, *verdict.met)] or [verdict.rule]
+    return _in_words(by_day(verdict, version), map(rule_words, rules), [_list_words(version)] if version else ())
+
+
+def explain_kept(days: Iterable[DayResult], rules: Rules, now_s: float) -> Explanation:
+    """The same of results that have been kept, which may outlive the encounters behind them.
+
+    Args:
+        rules: for the titles of those that were in force.
+        now_s: Unix time, for the age of the lists.
+    """
+    told = sorted(days, key=lambda found: (not found.exposed, found.day))
+    known = {rule.id: rule for rule in rules.rules}
+    lists = (ListVersion(found.list_digest, found.published_s) for found in told if found.list_digest)
+    return _in_words(
+        told,
+        (_kept_rule_words(found, known.get(found.rule)) for found in told),
+        (_list_words(version.at(now_s)) for version in lists),
+    )
+
+
+def _in_words(
+    days: Sequence[DayResult], rules: Iterable[tuple[str, str]], lists: Iterable[tuple[str, str]]
+) -> Explanation:
+    told = tuple(_day_words(found) for found in days)
+    rules, lists = tuple(dict.fromkeys(rules)), tuple(dict.fromkeys(lists))
+    said = (_verdict_words(days), *told, *rules, *lists)
+    return Explanation(tuple(vi for vi, _ in said), tuple(en for _, en in said), told, rules, lists)
 
 
 def explanation_json(verdict: Verdict, version: ListVersion | None) -> dict[str, Any]:
@@ -104,24 +127,37 @@ def _day_json(day: DayExposure) -> dict[str, Any]:
     }
 
 
-def _verdict_words(verdict: Verdict) -> tuple[str, str]:
-    if verdict.kind == "exposed":
+def _verdict_words(days: Sequence[DayResult]) -> tuple[str, str]:
+    if any(found.exposed for found in days):
         return "F1: bạn đã tiếp xúc gần với người nhiễm.", "F1: you were in close contact with an infected person."
-    if verdict.met:
+    if days:
         return "An toàn: có tiếp xúc, nhưng dưới mức của F1.", "Safe: there was contact, but less than makes an F1."
     return "Chưa phát hiện F0 nào tiếp xúc với bạn.", "Safe: no contact with an infected person was found."
 
 
-def _day_words(day: DayExposure) -> tuple[str, str]:
+def _day_words(day: DayResult) -> tuple[str, str]:
     vi, en = bands_words(day)
-    if day.probability is not None:
-        percent = round(day.probability * 20) * 5  # the curve does not know it any finer
-        vi += f"; khả năng trong vòng 2 m khoảng {percent} %"
-        en += f"; within 2 m with a probability of about {percent} %"
+    if day.percent is not None:
+        vi += f"; khả năng trong vòng 2 m khoảng {day.percent} %"
+        en += f"; within 2 m with a probability of about {day.percent} %"
+    if day.cases is not None and day.cases > 1:
+        vi += f"; trong ngày có {day.cases} người nhiễm"
+        en += f"; {day.cases} infected people that day"
     return f"Ngày {day.day:%d/%m/%Y}: {vi}.", f"On {day.day:%d/%m/%Y}: {en}."
 
 
-def bands_words(day: DayExposure) -> tuple[str, str]:
+class Minutes(Protocol):
+    """Of one day, by band."""
+
+    @property
+    def minutes_near(self) -> int: ...
+    @property
+    def minutes_middle(self) -> int: ...
+    @property
+    def minutes_far(self) -> int: ...
+
+
+def bands_words(day: Minutes) -> tuple[str, str]:
     """The minutes of a day by band, such as "gần 88 + xa 38 phút", "near 88 + far 38 min"."""
     by_band = (
         ("gần", "near", day.minutes_near), ("vừa", "middle", day.minutes_middle), ("xa", "far", day.minutes_far),
@@ -138,6 +174,15 @@ def rule_words(rule: Rule) -> tuple[str, str]:
         f"Quy định: {rule.title_vi} ({rule.id}, bản {rule.version}, từ {rule.since:%d/%m/%Y}).",
         f"Rule: {rule.title_en} ({rule.id}, version {rule.version}, from {rule.since:%d/%m/%Y}).",
     )
+
+
+def _kept_rule_words(found: DayResult, rule: Rule | None) -> tuple[str, str]:
+    if rule is not None and found.rule_version in (rule.version, None):
+        return rule_words(rule)
+    version_vi, version_en = (
+        ("", "") if found.rule_version is None else (f", bản {found.rule_version}", f", version {found.rule_version}")
+    )
+    return f"Quy định: {found.rule}{version_vi}.", f"Rule: {found.rule}{version_en}."
 
 
 def _list_words(version: ListVersion) -> tuple[str, str]:
@@ -165,7 +210,3 @@ def _age_words(age_s: int) -> tuple[str, str]:
 
 def _date(unix_s: int) -> date:
     return datetime.fromtimestamp(unix_s, VIETNAM_TIME).date()
-
-
-def _each_once(rules: Iterable[Rule]) -> tuple[Rule, ...]:
-    return tuple({rule.id: rule for rule in rules}.values())

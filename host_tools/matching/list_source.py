@@ -4,9 +4,9 @@ A new list takes the old one's place only when all of it has arrived, is signed 
 there, and can be read. Otherwise the old one stays in use, and its age and the reason are told.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -20,43 +20,10 @@ from host_tools.matching.inputs import reading
 from host_tools.matching.list_cache import Kept, ListCache, Part
 from host_tools.matching.list_checks import checked
 from host_tools.matching.list_fetch import Fetcher, FetchError, NotThere
+from host_tools.matching.list_status import ListStatus
 from host_tools.matching.national_list import NationalList
 
 _CHUNK_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class ListStatus:
-    """How far a list can be relied upon.
-
-    Attributes:
-        kind: "F0" or "F1".
-        digest: names the content; SHA-256 in hex.
-        version, published_s: as signed; None without a signature. Unix s.
-        fetched_s: when the source was last found to have this content, Unix s.
-        age_s: since it was published, or else since it was fetched.
-        signed: by the configured key.
-        problem: why this is an older list than the source should have given, in a sentence; None: all is well.
-    """
-
-    kind: str
-    digest: str
-    version: int | None
-    published_s: int | None
-    fetched_s: int
-    age_s: int
-    signed: bool
-    problem: str | None
-
-    def as_dict(self) -> dict[str, object]:
-        """For machines."""
-        return asdict(self)
-
-    def words(self) -> str:
-        """For people: "F0 list, version 7, signed, published 3 hours ago"."""
-        if self.signed:
-            return f"{self.kind} list, version {self.version}, signed, published {_age(self.age_s)} ago"
-        return f"{self.kind} list, not signed, fetched {_age(self.age_s)} ago"
 
 
 class ListSource:
@@ -113,11 +80,24 @@ class ListSource:
         Raises:
             UserError: the list cannot be used, and no earlier one is kept.
         """
+        return self._alone(self._newest, int(now_s))
+
+    def kept(self, now_s: float) -> tuple[NationalList, ListStatus]:
+        """The last good list, without asking the source; read where it lies if it is not kept in a folder.
+
+        Raises:
+            UserError: none is kept, or it cannot be used.
+        """
+        return self._alone(self._read_kept, int(now_s))
+
+    def _alone(
+        self, work: Callable[[ListCache, int], tuple[NationalList, ListStatus]], now_s: int
+    ) -> tuple[NationalList, ListStatus]:
         if self._cache is None:
-            return self._in_place(int(now_s))
+            return self._in_place(now_s)
         try:
             with self._cache.alone():
-                return self._newest(self._cache, int(now_s))
+                return work(self._cache, now_s)
         except OSError as error:
             raise UserError(
                 f"Lists cannot be kept: {error}. No list was read; make room or name another folder with --list-cache."
@@ -127,6 +107,14 @@ class ListSource:
         listed = national_list.load_parts([(path, str(path)) for path in self._files()])
         self._check_kind(listed)
         return listed, ListStatus(self._kind, listed.digest, None, None, now_s, 0, False, None)
+
+    def _read_kept(self, cache: ListCache, now_s: int) -> tuple[NationalList, ListStatus]:
+        kept = cache.read()
+        if kept is None:
+            raise UserError(
+                f"No list of {self._location} is kept yet. Nothing was read; fetch it with `bluezone list fetch`."
+            )
+        return self._judged(cache, kept, None, now_s)
 
     def _newest(self, cache: ListCache, now_s: int) -> tuple[NationalList, ListStatus]:
         kept = cache.read()
@@ -213,7 +201,7 @@ class ListSource:
         except OSError as error:
             raise UserError(f"The folder {path} cannot be read: {error.strerror}. Nothing of it was used.") from None
         if not files:
-            raise UserError(f"The folder {path} holds no list (*.json). Nothing was read; check --cases.")
+            raise UserError(f"The folder {path} holds no list (*.json). Nothing was read; check the path.")
         return files
 
     def _signature_beside(self, path: Path) -> str:
@@ -278,11 +266,3 @@ def _copied(stream: BinaryIO, copy: BinaryIO, name: str) -> str:
 def _chunks(stream: BinaryIO) -> Iterator[bytes]:
     while chunk := stream.read(_CHUNK_BYTES):
         yield chunk
-
-
-def _age(seconds: int) -> str:
-    for unit, unit_s in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
-        if seconds >= unit_s:
-            number = seconds // unit_s
-            return f"{number} {unit}{'s' if number > 1 else ''}"
-    return "less than a minute"

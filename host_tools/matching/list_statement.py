@@ -6,11 +6,12 @@ It lies beside the list, as `….json.sig`, so that clients which know only the 
 
 import re
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from host_tools.errors import UserError
 
@@ -96,6 +97,11 @@ def digest_in(signature: str) -> str:
     """The list's digest that a statement names, verified or not; "": it names none."""
     said = re.search(r"^sha256 ([0-9a-f]{64})$", signature, re.MULTILINE)
     return said[1] if said else ""
+
+
+def fingerprint(key: Ed25519PublicKey) -> str:
+    """A key's name for people: 16 hex digits of the SHA-256 of its DER form (`openssl pkey -pubin -outform DER`)."""
+    return sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()[:16]
 
 
 def load_public_key(path: Path | str) -> Ed25519PublicKey:

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol, get_args
 
 from host_tools.errors import UserError
 from host_tools.matching.calibration import Calibration, load_calibration
+from host_tools.matching.exposures import TOLERANCE_S
 
 BandName = Literal["near", "middle", "far"]
 
@@ -84,6 +85,7 @@ class Rules:
         scan_period_s: from one scan window of a token to the next; phone_scan_period_s: of a phone.
         calibration: from RSSI to the probability of having been within two metres.
         rssi_offset_db: what the receiving board's RSSI is too low by.
+        tolerance_s: how far a token's clock may be off for its encounters to match.
     """
 
     set: str
@@ -95,6 +97,7 @@ class Rules:
     phone_scan_period_s: float
     calibration: Calibration
     rssi_offset_db: float = 0.0
+    tolerance_s: int = TOLERANCE_S
 
     @cached_property
     def _newest_first(self) -> list[Rule]:

@@ -70,6 +70,22 @@ def load(path: Path | str, peer_view: bool = False) -> TraceLog:
     return TraceLog(sightings, rejected)
 
 
+def load_usable(path: Path, peer_view: bool = False) -> TraceLog:
+    """The same for a verdict, which nobody should get from a file that is no log.
+
+    Raises:
+        UserError: as `load`, or no line follows the format. A file without any line is the log of nobody met.
+    """
+    trace = load(path, peer_view)
+    if trace.rejected and not trace.sightings and path.stat().st_size:
+        first = trace.rejected[0]
+        raise UserError(
+            f"The contact log {path} has no line that can be used; the first one, {first.where}, {first.why}. Nothing "
+            "was compared; check the path."
+        )
+    return trace
+
+
 class _BadLine(Exception):
     """A line that does not follow the format; the message says why."""
 

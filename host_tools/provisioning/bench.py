@@ -1,14 +1,23 @@
 """Several boards at once: each has its thread, its progress bar, and its own fate."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from threading import Event
 from typing import Generic, TypeVar
 
 from host_tools.errors import UserError
+from host_tools.provisioning.board_error import BrokenOff
 from host_tools.provisioning.copying import Progress
 
 Done = TypeVar("Done")
+
+
+class Stopped(BrokenOff):
+    """The technician has pressed Ctrl-C."""
+
+    def __init__(self) -> None:
+        super().__init__("Stopped.")
 
 
 @dataclass
@@ -21,10 +30,11 @@ class Outcome(Generic[Done]):
 
 
 def serve(ports: Sequence[str], work: Callable[[str, Progress], Done], show: bool | None = None) -> list[Outcome[Done]]:
-    """Do the same work at every port, all at once.
+    """Do the same work at every port, all at once. Ctrl-C lets each board end the step that it is at, and no other.
 
     Args:
-        work: called with a port and what to tell of its progress; a UserError of its is that board's outcome.
+        work: called with a port and what to tell of its progress before each step, which raises Stopped after Ctrl-C;
+            a UserError of its is that board's outcome.
         show: whether bars are drawn; None: where there is a terminal.
 
     Returns:
@@ -37,24 +47,38 @@ def serve(ports: Sequence[str], work: Callable[[str, Progress], Done], show: boo
     console = Console(stderr=True)
     columns = (TextColumn("{task.fields[port]}"), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     shown = console.is_terminal if show is None else show
+    stop = Event()
+    outcomes: list[Outcome[Done]] = [Outcome(port, error=str(Stopped())) for port in ports]
+    running: list[Future[None]] = []
     with (
         Bars(*columns, console=console, transient=True, disable=not shown) as bars,
         ThreadPoolExecutor(max_workers=max(len(ports), 1)) as pool,
     ):
 
-        def one(port: str) -> Outcome[Done]:
-            bar = bars.add_task("looking at the board", total=None, port=port)
-            outcome: Outcome[Done] = Outcome(port)
+        def one(outcome: Outcome[Done]) -> None:
+            bar = bars.add_task("", total=None, port=outcome.port)
+
+            def progress(what: str, done: int, total: int) -> None:
+                if stop.is_set():
+                    raise Stopped
+                bars.update(bar, description=what, completed=done, total=total)
+
             try:
-                outcome.done = work(
-                    port, lambda what, done, total: bars.update(bar, description=what, completed=done, total=total)
-                )
+                progress("looking at the board", 0, 1)
+                outcome.done = work(outcome.port, progress)
+                outcome.error = ""
                 bars.update(bar, description="done", completed=1, total=1)
             except UserError as error:
                 outcome.error = str(error)
                 bars.update(bar, description="failed")
-            return outcome
 
-        if len(ports) == 1:
-            return [one(ports[0])]  # in this thread, which Ctrl-C stops
-        return list(pool.map(one, ports))
+        try:
+            for outcome in outcomes:
+                running.append(pool.submit(one, outcome))
+            wait(running)
+        except KeyboardInterrupt:
+            stop.set()
+            bars.console.print("Stopping: each board ends the step that it is at …")
+    for ended in running:
+        ended.result()  # raises what is no UserError
+    return outcomes

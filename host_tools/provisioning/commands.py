@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from host_tools import command_completion
 from host_tools.errors import UserError
 from host_tools.provisioning import token_commands
 from host_tools.provisioning.command_kit import AsJson, Ports, print_outcomes
@@ -12,12 +13,25 @@ from host_tools.provisioning.key_commands import key_app
 
 if TYPE_CHECKING:
     from host_tools.provisioning.copying import Progress
-    from host_tools.provisioning.drive import DriveReport
+    from host_tools.provisioning.drive_flash import DriveReport
     from host_tools.provisioning.firmware_files import Builds
     from host_tools.provisioning.flash import Report
     from host_tools.provisioning.image import ChipImage, FlashImage
+    from host_tools.provisioning.update import UpdateReport
 
-_Board = Annotated[str, typer.Option(help="Name of a folder in boards/; by default whichever board it is.")]
+_Board = Annotated[
+    str,
+    typer.Option(
+        metavar="BOARD",
+        help="A folder in boards/; by default whichever board it is.",
+        autocompletion=command_completion.boards,
+    ),
+]
+_Drives = Annotated[
+    list[Path] | None,
+    typer.Option("--drive", metavar="FOLDER", help="Drive of an nRF52840; several times for several."),
+]
+_DRIVE_BOARD = "nrf52840_circuitpython"
 
 
 def register(app: typer.Typer) -> None:
@@ -34,44 +48,73 @@ def flash(
     image: Annotated[
         Path | None, typer.Option(help="MicroPython (.bin) or CircuitPython (.uf2) to write first.")
     ] = None,
-    drive: Annotated[list[Path] | None, typer.Option(help="Drive of an nRF52840; may be given several times.")] = None,
+    image_sha256: Annotated[
+        str,
+        typer.Option("--image-sha256", help="SHA-256 of an image that board.toml does not list, as others found it."),
+    ] = "",
+    download: Annotated[
+        bool, typer.Option(help="Fetch the image that BOARD's board.toml names, and write it.")
+    ] = False,
+    drive: _Drives = None,
     wipe: Annotated[bool, typer.Option(help="Let --image go over a token that has keys.")] = False,
     offline_image: Annotated[Path | None, typer.Option(help="Write one file for a factory instead of a board.")] = None,
     as_json: AsJson = False,
 ) -> int:
     """Copy the firmware to boards, verify it there, set their clocks and start them; all that are plugged in."""
     from host_tools.provisioning import bench
-    from host_tools.provisioning.firmware_files import Builds, boards
+    from host_tools.provisioning.drive_flash import flash_drive
+    from host_tools.provisioning.firmware_files import Builds
+    from host_tools.provisioning.image_list import checked_sha256
 
     _check_board(board)
+    vouched = checked_sha256(image_sha256)
+    if download:
+        image = _downloaded(board, image)
+    if vouched and not image:
+        raise UserError("--image-sha256 is that of an --image: name it. Nothing was changed.")
     with Builds() as builds:
         if offline_image:
-            return _offline(board, image, offline_image, builds, as_json)
-        if drive or (board and boards()[board].get("method") == "uf2"):
-            return print_outcomes(_flash_drives(board, drive or [], image, builds), as_json, _drive_sentence)
-        chosen = _image_for(board, image)
+            return _offline(board, image, vouched, offline_image, builds, as_json)
+        if drive or _is_drive(board):
+            chosen = _drives(drive)
+            if image and len(chosen) > 1:
+                raise UserError("With --image one board at a time: name its --drive. Nothing was changed.")
+            name = board or _DRIVE_BOARD
+            outcomes = bench.serve(
+                chosen,
+                lambda at, progress: flash_drive(name, Path(at), progress, builds, image, vouched=vouched),
+            )
+            return print_outcomes(outcomes, as_json, _drive_sentence)
+        known = _image_for(board, image, vouched)
         outcomes = bench.serve(
-            _ports(port), lambda at, progress: _flash_one(board, at, image, chosen, wipe, builds, progress)
+            _ports(port), lambda at, progress: _flash_one(board, at, image, vouched, known, wipe, builds, progress)
         )
     return print_outcomes(outcomes, as_json, _sentence)
 
 
-def update(board: _Board = "", port: Ports = None, as_json: AsJson = False) -> int:
+def update(board: _Board = "", port: Ports = None, drive: _Drives = None, as_json: AsJson = False) -> int:
     """Give tokens a new firmware; one that loses power meanwhile starts with the old one or the new one."""
     from host_tools.provisioning import bench
+    from host_tools.provisioning.drive_flash import update_drive
     from host_tools.provisioning.firmware_files import Builds
     from host_tools.provisioning.update import Update
 
     _check_board(board)
     with Builds() as builds:
+        if drive or _is_drive(board):
+            name = board or _DRIVE_BOARD
+            outcomes = bench.serve(_drives(drive), lambda at, progress: update_drive(name, Path(at), progress, builds))
+            return print_outcomes(
+                outcomes, as_json, lambda done: f"{_updated(done, 'verified')} Eject the drive, press reset once."
+            )
         outcomes = bench.serve(_ports(port), lambda at, progress: Update(board, at, progress, builds).run())
-    return print_outcomes(
-        outcomes,
-        as_json,
-        lambda done: (
-            f"{done.board} on {done.port}: firmware {done.before} → {done.firmware}, {done.copied} files, {done.bytes} "
-            f"bytes, started, {done.seconds} s."
-        ),
+    return print_outcomes(outcomes, as_json, lambda done: _updated(done, "started"))
+
+
+def _updated(done: "UpdateReport", how: str) -> str:
+    return (
+        f"{done.board} on {done.port}: firmware {done.before} → {done.firmware}, {done.copied} files, "
+        f"{done.bytes} bytes, {how}, {done.seconds} s."
     )
 
 
@@ -79,6 +122,7 @@ def _flash_one(
     board: str,
     port: str,
     path: Path | None,
+    vouched: str,
     image: "ChipImage | None",
     wipe: bool,
     builds: "Builds",
@@ -89,7 +133,7 @@ def _flash_one(
 
     if not board:
         board = _board_by_chip(port) if path else ports.detect(port)
-        image = _image_for(board, path)
+        image = _image_for(board, path, vouched)
     return Flash(board, port, progress, builds=builds, image=image, wipe=wipe, self_test=True).run()
 
 
@@ -101,31 +145,41 @@ def _board_by_chip(port: str) -> str:
         return ports.board_for_chip(chip.name)
 
 
-def _image_for(board: str, path: Path | None) -> "ChipImage | None":
+def _image_for(board: str, path: Path | None, vouched: str) -> "ChipImage | None":
     from host_tools.provisioning.firmware_files import boards
     from host_tools.provisioning.image import read_image
 
-    return read_image(path, board, boards()[board]) if path and board else None
+    return read_image(path, board, boards()[board], vouched) if path and board else None
 
 
-def _flash_drives(board: str, drives: list[Path], image: Path | None, builds: "Builds") -> list:
-    from host_tools.provisioning import bench
-    from host_tools.provisioning.drive import drives as found
-    from host_tools.provisioning.drive import flash_drive
+def _is_drive(board: str) -> bool:
+    from host_tools.provisioning.firmware_files import boards
 
-    chosen = [str(drive) for drive in drives or found()]
+    return bool(board) and boards()[board].get("method") == "uf2"
+
+
+def _drives(named: list[Path] | None) -> list[str]:
+    from host_tools.provisioning.drive import drives
+
+    chosen = [str(drive) for drive in named or drives()]
     if not chosen:
         raise UserError(
             "No drive of such a board was found. For CircuitPython press reset twice, quickly; for the firmware hold "
             "the button while you press reset. If no drive appears, take a cable that carries data and not only power."
         )
-    if image and len(chosen) > 1:
-        raise UserError("With --image one board at a time: name its --drive. Nothing was changed.")
-    name = board or "nrf52840_circuitpython"
-    return bench.serve(chosen, lambda at, progress: flash_drive(name, Path(at), progress, builds, image))
+    return chosen
 
 
-def _offline(board: str, image: Path | None, out: Path, builds: "Builds", as_json: bool) -> int:
+def _downloaded(board: str, image: Path | None) -> Path:
+    from host_tools.provisioning.firmware_files import boards
+    from host_tools.provisioning.image_list import downloaded
+
+    if image or not board:
+        raise UserError("--download needs --board, and no --image: it fetches that board's. Nothing was changed.")
+    return downloaded(board, boards()[board])
+
+
+def _offline(board: str, image: Path | None, vouched: str, out: Path, builds: "Builds", as_json: bool) -> int:
     import json
 
     from host_tools.provisioning.firmware_files import boards
@@ -134,7 +188,7 @@ def _offline(board: str, image: Path | None, out: Path, builds: "Builds", as_jso
     if not board or not image:
         raise UserError("An offline image needs BOARD and --image, MicroPython for its chip. Nothing was written.")
     settings = boards()[board]
-    whole = flash_image(read_image(image, board, settings), board, settings, *builds.get(board))
+    whole = flash_image(read_image(image, board, settings, vouched), board, settings, *builds.get(board))
     try:
         out.write_bytes(whole.data)
     except OSError as error:
@@ -171,7 +225,9 @@ def _check_board(board: str) -> None:
     if board and board not in known:
         raise UserError(f'There is no board "{board}". {listed}')
     if board and board not in flashable:
-        raise UserError(f"The board {board} is not flashed with this command: boards/{board}/deploy.md. {listed}")
+        why = boards()[board].get("notes", {}).get("flash", "")
+        told = [f"The board {board} is not flashed with this command: boards/{board}/deploy.md.", why, listed]
+        raise UserError(" ".join(filter(None, told)))
 
 
 def _sentence(done: "Report") -> str:

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = "settings.py"
 
 _STAY_SOURCE = ("boot.py", "main.py")  # MicroPython starts these two by name, and only as source
+_START = "start"
 _STATE_BLOCKS = 2  # as in app.py
 _HOST_KEYS = ("chip", "method")  # of interest while flashing only
 _HOST_TABLES = ("calibration", "energy", "image", "notes", "source")
@@ -74,6 +75,7 @@ def firmware_files(board: str, compiled: bool = True, root: Path = ROOT) -> list
 
     The files of firmware/manifest.py keep their folders; boot.py, main.py and every module in boards/BOARD lie at the
     root, and there a module of the board replaces the firmware's of the same name. settings.py comes from board.toml.
+    For a board with start_programs the root is that of one copy of the firmware.
 
     Args:
         compiled: whether modules are `.mpy`; boot.py and main.py never are.
@@ -81,13 +83,27 @@ def firmware_files(board: str, compiled: bool = True, root: Path = ROOT) -> list
     firmware = root / "firmware"
     folder = root / "boards" / board
     files = {path.relative_to(firmware).as_posix(): path for path in _manifest(firmware)}
-    files |= {name: firmware / name for name in _STAY_SOURCE}
+    if not (folder / _START).is_dir():
+        files |= {name: firmware / name for name in _STAY_SOURCE}
     files |= {path.name: path for path in folder.glob("*.py")}
     files[SETTINGS] = folder / "board.toml"
     return sorted(
         ((source, _on_device(name) if compiled else name) for name, source in files.items()),
         key=lambda pair: pair[1],
     )
+
+
+def start_programs(board: str, root: Path = ROOT) -> dict[str, bytes]:
+    """What lies at the root of a board that holds its firmware twice: name → contents, in the order of writing.
+
+    Empty for other boards.
+    """
+    # What the others import comes first.
+    return {path.name: path.read_bytes() for path in sorted((root / "boards" / board / _START).glob("*.py"), key=_rank)}
+
+
+def _rank(path: Path) -> tuple[bool, str]:
+    return path.stem in ("boot", "code"), path.name
 
 
 def build(board: str, out_dir: Path, compiled: bool = True, root: Path = ROOT) -> list[BuiltFile]:
@@ -131,6 +147,10 @@ class Builds:
 
     def __exit__(self, *_: object) -> None:
         self._folder.cleanup()
+
+    def start_programs(self, board: str) -> dict[str, bytes]:
+        """See the function."""
+        return start_programs(board, self._root)
 
     def get(self, board: str, compiled: bool = True) -> tuple[Path, list[BuiltFile]]:
         """The folder with a board's firmware, and its files.

@@ -121,8 +121,6 @@ class Flash:
                 board.restart(self._watch_s)
         except BoardError as error:
             raise BoardError(f"{error} {self._kept}") from error
-        except KeyboardInterrupt as error:
-            raise BoardError(f"Stopped. {self._kept}") from error
         finally:
             if board:
                 board.close()

@@ -6,6 +6,7 @@ The partition table is mp-image-tool-esp32's work, the file system littlefs's, t
 import hashlib
 import json
 import re
+import struct
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -13,23 +14,21 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from host_tools.errors import UserError
 from host_tools.provisioning import firmware_files
 from host_tools.provisioning.copying import firmware_digest
 from host_tools.provisioning.firmware_files import BuiltFile
+from host_tools.provisioning.image_list import ImageError, check_listed, read_file
 from host_tools.provisioning.token_board import MANIFEST
 
 OLDEST_MICROPYTHON = (1, 24, 0)
 
 _BLOCK_BYTES = 4096
+_TABLE_AT = 0x8000  # the partition table, behind the boot loader
+_PROGRAM_AT = 0x10000  # MicroPython
 # As MicroPython's ESP32 port makes its file system.
 _LITTLEFS: dict[str, Any] = {"block_size": _BLOCK_BYTES, "read_size": 32, "prog_size": 32, "lookahead_size": 32}
 _TOOL = "from mp_image_tool_esp32.main import main; import sys; sys.exit(main())"
 _BANNER = re.compile(rb"MicroPython v(\d+)\.(\d+)(?:\.(\d+))?\S* on \d{4}-\d\d-\d\d")
-
-
-class ImageError(UserError):
-    """An image that cannot be used, or made; the message says why. Nothing was written to any board."""
 
 
 @dataclass(frozen=True)
@@ -66,23 +65,21 @@ class FlashImage:
         return hashlib.sha256(self.data).hexdigest()
 
 
-def read_image(path: Path, board: str, settings: dict) -> ChipImage:
+def read_image(path: Path, board: str, settings: dict, vouched: str = "") -> ChipImage:
     """An image for a board.
 
     Args:
         settings: the board's board.toml, parsed; `[image] sha256` lists the images that it may get.
+        vouched: the SHA-256 of one that is not in the list, see image_list.check_listed.
 
     Raises:
-        ImageError: no image, for another chip, too old, or not in the list.
+        ImageError: no image, a damaged one, for another chip, too old, or not in the list.
     """
     from mp_image_tool_esp32.image_header import ImageHeader
 
-    if "image" not in settings:
-        raise ImageError(f"The board {board} takes no image: boards/{board}/deploy.md says how it is flashed.")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"The image {path} cannot be read: {error.strerror}. Nothing was changed.") from error
+    if "partitions" not in settings.get("image", {}):
+        raise ImageError(f"The board {board} takes no such image: boards/{board}/deploy.md says how it is flashed.")
+    data = read_file(path)
     try:
         chip = ImageHeader.from_bytes(data[:24]).validate().chip_name.upper()
     except ValueError:
@@ -100,13 +97,26 @@ def read_image(path: Path, board: str, settings: dict) -> ChipImage:
         raise ImageError(
             f"{path} is MicroPython {'.'.join(map(str, version))}; 1.24 or newer is needed. Nothing was changed."
         )
-    digest = hashlib.sha256(data).hexdigest()
-    if digest not in settings["image"]["sha256"]:
-        raise ImageError(
-            f"{path} is not an image that boards/{board}/board.toml lists. Nothing was changed. If it comes from "
-            f'micropython.org and its site shows the same SHA-256, add "{digest}" to [image] sha256 there.'
-        )
-    return ChipImage(path, data, version, digest)
+    if not all(_is_sound(data[at:], chip) for at in (0, _PROGRAM_AT - settings["image"]["start"])):
+        raise ImageError(f"{path} is damaged or cut short. Nothing was changed. Download it again.")
+    return ChipImage(path, data, version, check_listed(path, data, board, settings, vouched))
+
+
+def _is_sound(program: bytes, chip: str) -> bool:
+    # By its own checksum and hash, as the chip looks at it. esptool raises what comes on a file that ends too soon.
+    from esptool.bin_image import ESP32FirmwareImage, LoadFirmwareImage
+    from esptool.util import FatalError
+
+    from host_tools.provisioning.esp_chip import quiet
+
+    quiet()
+    try:
+        image = LoadFirmwareImage(chip.lower(), program)
+        assert isinstance(image, ESP32FirmwareImage)  # which those of the later chips are, too
+        hashed = image.append_digest and image.stored_digest == image.calc_digest
+        return hashed and image.checksum == image.calculate_checksum()
+    except (FatalError, TypeError, ValueError, IndexError, struct.error):
+        return False
 
 
 def flash_image(image: ChipImage, board: str, settings: dict, folder: Path, built: list[BuiltFile]) -> FlashImage:
@@ -132,6 +142,12 @@ def flash_image(image: ChipImage, board: str, settings: dict, folder: Path, buil
     if whole is None:
         raise ImageError("esptool made no image. Nothing was written.")
     whole = whole.ljust(settings["image"]["flash_bytes"], b"\xff")
+    start = settings["image"]["start"]
+    given = bytes(start) + image.data
+    if any(whole[at:end] != given[at:end] for at, end in ((start, _TABLE_AT), (_PROGRAM_AT, len(given)))):
+        raise ImageError(
+            f"MicroPython does not come back from the image as it is in {image.path}. Nothing was written."
+        )
     came_back = files_in(whole, place["vfs"])
     for file in built:
         if hashlib.sha256(came_back.get(file.device_path, b"")).hexdigest() != file.sha256:

@@ -16,13 +16,14 @@ import sqlalchemy as sa
 
 from host_tools.errors import UserError
 from host_tools.fleet import audit
+from host_tools.fleet.people import clean
 from host_tools.provisioning import escrow
 from host_tools.provisioning.board_error import BoardError, BrokenOff
 from host_tools.provisioning.copying import Progress
 from host_tools.provisioning.token_board import TokenBoard
 from host_tools.provisioning.token_keys import SERIAL_BYTES, Roots, TokenKeys, token_keys
 from host_tools.provisioning.token_service import TokenIdentity, TokenService, now_s
-from host_tools.storage.database import token_table
+from host_tools.storage.database import StorageError, token_table
 from tracing.keys import DAY_S, KEY_BYTES
 from tracing.segment import next_segment_key
 from tracing.wire import short_code
@@ -43,7 +44,7 @@ class Provisioned:
     short_code: str
     unit: str
     first_day: int  # UTC day of its first daily key, days since 1970-01-01
-    how: str  # "new", "finished" an interrupted run, "renewed" for another wearer
+    how: str  # "new", "finished" an interrupted run, "renewed" for another wearer, "kept" as it was
     seconds: float = 0.0
 
     def as_dict(self) -> dict:
@@ -71,14 +72,17 @@ class Provisioning:
         roots: of the fleet.
         office: with its ledger.
         actor: whom the audit names.
-        unit: who gets the tokens, in the fleet's words; may be "".
+        unit: who gets the tokens, as an agency's name; may be "".
+
+    Raises:
+        UserError: the unit has characters that no name has, or too many.
     """
 
     def __init__(self, roots: Roots, office: "Office", actor: str, unit: str) -> None:
         self._roots = roots
         self._office = office
         self._actor = actor
-        self._unit = unit
+        self._unit = clean("unit", unit, needed=False)  # before a token has keys that the ledger then refuses
 
     def run(
         self, port: str, progress: Progress, wipe: bool = False, patience_s: int = 4, watch_s: int = 5
@@ -98,7 +102,7 @@ class Provisioning:
             done = self._provision(port, service, service.identity(), progress, wipe)
             progress("watching its start", 1, 1)
             board.restart(watch_s)
-        except BrokenOff as error:
+        except (BrokenOff, StorageError) as error:
             raise BoardError(f"{error} Run the same command again: it ends in one token.") from error
         finally:
             board.close()
@@ -121,16 +125,12 @@ class Provisioning:
         if wipe:
             keys = self._renew(service, before, progress)
             return self._done(port, keys.serial, keys.first_day, "renewed")
-        with self._office.database.reading() as connection:
-            entered = _is_entered(connection, before.serial)
-        if entered:
-            raise BoardError(
-                f"The token {short_code(before.serial)} is provisioned already. Nothing was changed. Repeat with "
-                "--wipe to give it new keys for another wearer, which loses its log."
-            )
         with _LEDGER, self._office.database.writing() as connection:
-            self._enter(connection, before.serial)
-        return self._done(port, before.serial, before.first_day, "finished")
+            if kept := _is_entered(connection, before.serial):
+                self._office.ledger.register_in(connection, self._actor, before.serial, self._unit)
+            else:
+                self._enter(connection, before.serial)
+        return self._done(port, before.serial, before.first_day, "kept" if kept else "finished")
 
     def _done(self, port: str, serial: bytes, first_day: int, how: str) -> Provisioned:
         return Provisioned(port, serial.hex(), short_code(serial), self._unit, first_day, how)
@@ -202,7 +202,7 @@ class Provisioning:
     # --- The ledger ----------------------------------------------------------------------------------------------
 
     def _enter(self, connection: sa.Connection, serial: bytes) -> None:
-        self._office.ledger.register_in(connection, self._actor, serial)
+        self._office.ledger.register_in(connection, self._actor, serial, self._unit)
         audit.note(connection, now_s(), self._actor, "provision", serial, unit=self._unit)
 
 

@@ -1,4 +1,4 @@
-"""`bluezone provision`, `verify`, `wipe`, `logs`, `repl` and `labels`: what a technician does with tokens."""
+"""`bluezone provision`, `identify`, `verify`, `wipe`, `logs`, `repl`, `labels`: what technicians do with tokens."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,8 +19,16 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (provision, verify, wipe, logs, repl, labels):
+    for command in (provision, identify, verify, wipe, logs, repl, labels):
         app.command()(command)
+
+
+_HOW = {
+    "new": "a new token",
+    "finished": "finished what an earlier run began",
+    "renewed": "new keys for the next wearer",
+    "kept": "a token already, keeps its keys (--wipe gives new ones)",
+}
 
 
 def _ports(port: list[str] | None) -> list[str]:
@@ -56,12 +64,25 @@ def provision(
         outcomes: list[Outcome[Provisioned]] = bench.serve(
             chosen, lambda at, progress: provisioning.run(at, progress, wipe)
         )
-    codes = [one.done.short_code for one in outcomes if one.done]
+    codes = sorted(one.done.short_code for one in outcomes if one.done)  # as `identify` goes through them
     if label_sheet and codes:
         write_labels(codes, label_sheet)
     return print_outcomes(
-        outcomes, as_json, lambda done: f"{done.short_code} on {done.port}: {done.how}, {done.seconds} s."
+        outcomes, as_json, lambda done: f"{done.short_code} on {done.port}: {_HOW[done.how]}, {done.seconds} s."
     )
+
+
+def identify(
+    port: Ports = None,
+    seconds: Annotated[int, typer.Option(help="How long each waits for its button.", min=1)] = 120,
+    as_json: AsJson = False,
+) -> int:
+    """Let tokens blink one after the other, in the order of the label sheet: stick the label on, press the button."""
+    from host_tools.provisioning import bench
+    from host_tools.provisioning.identify import in_turn, name_of
+
+    outcomes = in_turn(bench.serve(_ports(port), name_of), seconds, lambda what: typer.echo(what, err=True))
+    return print_outcomes(outcomes, as_json, lambda done: f"{done.short_code} on {done.port}: its button was pressed.")
 
 
 def verify(
@@ -116,9 +137,22 @@ def logs(port: Ports = None, as_json: AsJson = False) -> int:
     from host_tools.provisioning.upkeep import diagnostics
 
     outcomes = bench.serve(_ports(port), lambda at, progress: diagnostics(at, progress))
-    return print_outcomes(
-        outcomes, as_json, lambda done: "\n".join(f"{name:>16}  {value}" for name, value in done.items())
-    )
+    return print_outcomes(outcomes, as_json, _diagnostics_sentence)
+
+
+def _diagnostics_sentence(done: "dict[str, int | str]") -> str:
+    numbers = dict(done)
+    port, code, board, firmware = (numbers.pop(name) for name in ("port", "short_code", "board", "firmware"))
+    lines = [f"{code or 'a board without keys'} on {port}: {board}, firmware {firmware}"]
+    for name, value in sorted(numbers.items()):
+        lines.append(f"{name:>16}  {value}" + (_utc(int(value)) if name.endswith("_s") and value else ""))
+    return "\n".join(lines)
+
+
+def _utc(unix_s: int) -> str:
+    from datetime import UTC, datetime
+
+    return f" ({datetime.fromtimestamp(unix_s, UTC):%Y-%m-%d %H:%M} UTC)"
 
 
 def repl(port: Annotated[str, typer.Option(help="Serial port.")] = "") -> int:

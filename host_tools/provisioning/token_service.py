@@ -11,6 +11,17 @@ from host_tools.provisioning.token_keys import TokenKeys
 _STATE_BLOCKS = 2
 _BLOCKS_AT_ONCE = 16  # an ESP32 takes about 50 ms for each
 _SLOW_S = 30
+_KEYS_S = 8  # the ledger is held meanwhile; a kiosk that wants to write waits 10 s (storage.database)
+# A board that holds its firmware twice has to be asked first which copy it runs.
+START_SERVICE = """
+try:
+    import half
+    half.enter()
+except ImportError:
+    pass
+import service
+t = service.Service()
+"""
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,7 @@ class TokenService:
     def __init__(self, board: TokenBoard) -> None:
         self._board = board
         try:
-            board.ask("starting its service", "0", "import service\nt = service.Service()", _SLOW_S)
+            board.ask("starting its service", "0", START_SERVICE, _SLOW_S)
         except BrokenOff as error:
             if "no module named" in str(error):
                 raise BoardError(
@@ -62,7 +73,7 @@ class TokenService:
         """
         words = [keys.serial, keys.daily_key, keys.sync_key, log_key, keys.code_key, keys.escrow]
         given = ", ".join([str(now_s), str(keys.first_day), str(log_segment), *(repr(word.hex()) for word in words)])
-        return _identity(self._board.ask("writing its keys", f"t.provision({given})", timeout_s=_SLOW_S))
+        return _identity(self._board.ask("writing its keys", f"t.provision({given})", timeout_s=_KEYS_S))
 
     def erase(self, progress: Progress, log_only: bool) -> bool:
         """Erase log and keys, the keys last; whether all of it reads as ones.
@@ -94,6 +105,10 @@ class TokenService:
             button_s: how long it waits for a press of the button; 0: the button is not tried.
         """
         return self._board.ask("testing itself", f"t.self_test({button_s * 1000})", timeout_s=_SLOW_S + button_s)
+
+    def beckon(self, wait_s: int) -> bool:
+        """Let it blink until its button is pressed, or for so long; whether it was pressed."""
+        return self._board.ask("waiting for its button", f"t.beckon({wait_s * 1000})", timeout_s=_SLOW_S + wait_s)
 
 
 def faults(self_test: dict[str, str]) -> list[str]:

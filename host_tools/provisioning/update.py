@@ -88,8 +88,6 @@ class Update:
                 board.restart(0)
         except BoardError as error:
             raise BoardError(f"{error} {self._kept}") from error
-        except KeyboardInterrupt as error:
-            raise BoardError(f"Stopped. {self._kept}") from error
         finally:
             if board:
                 board.close()

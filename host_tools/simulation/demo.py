@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from host_tools.errors import UserError
 from host_tools.kiosk.service import Kiosk, Screen, WearerResult
 from host_tools.link.adapter import virtual
 from host_tools.matching.explanation import ListVersion
@@ -75,9 +76,9 @@ class _Results:
         self.results[self.names[code]] = result
         self.screen.finished(code, result)
 
-    def failed(self, code: str, sentence: str, again: bool) -> None:
-        self.failures[self.names[code]] = sentence
-        self.screen.failed(code, sentence, again)
+    def failed(self, code: str, error: UserError, again: bool) -> None:
+        self.failures[self.names[code]] = str(error)
+        self.screen.failed(code, error, again)
 
 
 def write_national_list(world: World, path: Path) -> None:
@@ -162,8 +163,6 @@ async def _at_the_kiosk(world: World, folder: Path, screen: Screen, seed: int, l
     for old in folder.glob("kiosk.sqlite*"):
         old.unlink()
     with Store(database) as store:
-        for name, given in world.provisioned.items():
-            store.name_token(given.serial, name)
         cases, status = ListSource(str(list_path), None).load(world.now_s())
         version = replace(ListVersion.of(status), published_s=int(world.now_s()))
         root = world.roots.kiosk

@@ -1,10 +1,11 @@
 """The database behind the store: its tables, its transactions, and its failures in sentences."""
 
 import contextlib
+import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 import sqlalchemy as sa
 import sqlalchemy.event
@@ -22,7 +23,6 @@ token_table = sa.Table(
     metadata,
     sa.Column("serial", sa.String(16), primary_key=True),
     sa.Column("short_code", sa.String(6), nullable=False, index=True),
-    sa.Column("label", sa.String),
     sa.Column("firmware", sa.String),
     sa.Column("battery_mv", sa.Integer),
     sa.Column("boot", sa.Integer),
@@ -30,6 +30,7 @@ token_table = sa.Table(
     sa.Column("damaged", sa.Integer),
     sa.Column("dropped", sa.Integer),
     sa.Column("kept_from_seq", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("unit", sa.String, nullable=False, server_default="", index=True),  # who got it before anybody wore it
 )
 record_table = sa.Table(
     "record",
@@ -170,6 +171,43 @@ class Database:
             yield connection
 
     @contextlib.contextmanager
+    def alone(self, deed: str, number: int) -> Iterator[bool]:
+        """Whether nobody else who has this database open is at a deed now. Who dies has ended it, whatever the clocks.
+
+        Args:
+            deed: its name; a file `<database>.<deed>` beside a database that is a file.
+            number: its name on PostgreSQL, of advisory locks; not _WRITERS.
+
+        Raises:
+            StorageError: the database failed, or the file cannot be written.
+        """
+        with contextlib.ExitStack() as stack:
+            if not self.is_sqlite:
+                with self._failures():
+                    connection = stack.enter_context(self._engine.connect())
+                    stack.callback(connection.invalidate)  # which lets go of the lock, even when the server is away
+                    taken = connection.scalar(sa.select(sa.func.pg_try_advisory_lock(number)))
+                    connection.commit()
+                yield bool(taken)
+            elif _is_file(self.sqlite_file):
+                yield self._locked(stack, f"{self.sqlite_file}.{deed}")
+            else:
+                yield True
+
+    def _locked(self, stack: contextlib.ExitStack, path: str) -> bool:
+        try:
+            file = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+            stack.callback(os.close, file)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise StorageError(
+                f"The file {path} cannot be used: {error}. Nothing was changed. {_GENERAL_ADVICE}"
+            ) from error
+        return True
+
+    @contextlib.contextmanager
     def _failures(self) -> Iterator[None]:
         try:
             yield
@@ -198,9 +236,13 @@ class Database:
                     raise
 
 
+def _is_file(file: str | None) -> TypeGuard[str]:
+    return bool(file) and file != ":memory:" and not file.startswith("file:")
+
+
 def _make_private(file: str | None) -> None:
     # It says who met whom. SQLite gives its journals the mode of the file; what it cannot open it tells itself.
-    if file and file != ":memory:" and not file.startswith("file:"):
+    if _is_file(file):
         with contextlib.suppress(OSError):
             os.close(os.open(file, os.O_CREAT | os.O_EXCL, 0o600))
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _FIRST_VERSION = 1  # as made by kiosks from before the migrations
 
 

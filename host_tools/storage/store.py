@@ -38,11 +38,10 @@ class Encounter:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A token that has been seen or named. What is None has never been told."""
+    """A token that has been seen or registered. What is None has never been told."""
 
     serial: bytes
     short_code: str
-    label: str | None
     firmware: str | None
     battery_mv: int | None
     last_sync_s: int | None
@@ -198,17 +197,11 @@ class Store:
 
     # --- What the kiosk asks -------------------------------------------------------------------------------------
 
-    def name_token(self, serial: bytes, label: str) -> None:
-        """Say whose token it is."""
-        with self._database.writing() as connection:
-            self._know(connection, serial)
-            connection.execute(token_table.update().where(token_table.c.serial == serial.hex()).values(label=label))
-
     def tokens(self) -> list[Token]:
         """All tokens, by short code."""
         columns = token_table.c
         query = sa.select(
-            columns.serial, columns.short_code, columns.label, columns.firmware, columns.battery_mv, columns.last_sync_s
+            columns.serial, columns.short_code, columns.firmware, columns.battery_mv, columns.last_sync_s
         ).order_by(columns.short_code, columns.serial)
         with self._database.reading() as connection:
             return [Token(bytes.fromhex(serial), *rest) for serial, *rest in connection.execute(query)]

@@ -4,18 +4,19 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from host_tools.fleet.health import health, metrics
 from host_tools.storage.database import StorageError
 
-from . import login, staff_office, staff_people, staff_tokens, wearer
+from . import login, staff_office, staff_people, staff_release, staff_tokens, staff_units, wearer
 from .guard import Guard
-from .site import STAFF, Site, site_of
+from .site import STAFF, Site, language_of, site_of
 
 STATIC = Path(__file__).with_name("static")
 
@@ -44,13 +45,23 @@ async def _metrics(request: Request) -> Response:
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
+async def _missing(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    if not request.url.path.startswith(f"{STAFF}/"):
+        return PlainTextResponse("There is no such page.", status)
+    return HTMLResponse(site_of(request).pages.render("missing", language_of(request)), status)
+
+
 def build_app(site: Site, names: frozenset[str] = frozenset()) -> Starlette:
     """The application.
 
     Args:
         names: see guard.Guard.
     """
-    pages = [*login.ROUTES, *staff_tokens.ROUTES, *staff_people.ROUTES, *staff_office.ROUTES]
+    pages = [
+        *login.ROUTES, *staff_tokens.ROUTES, *staff_people.ROUTES, *staff_units.ROUTES, *staff_release.ROUTES,
+        *staff_office.ROUTES,
+    ]  # fmt: skip
     app = Starlette(
         routes=[
             *wearer.ROUTES,
@@ -61,6 +72,7 @@ def build_app(site: Site, names: frozenset[str] = frozenset()) -> Starlette:
             Mount(STAFF, routes=pages),
         ],
         middleware=[Middleware(Guard, names=names)],
+        exception_handlers={404: _missing, 405: _missing},
     )
     app.state.site = site
     return app

@@ -16,6 +16,7 @@ import httpx
 import uvicorn
 
 from host_tools.fleet.office import Office
+from host_tools.kiosk.release_desk import ReleaseDesk
 from host_tools.link.adapter import virtual
 from host_tools.matching.list_source import ListStatus
 from host_tools.matching.national_list import NationalList
@@ -146,7 +147,8 @@ def pages() -> None:
         serial = _fill(office)
         with listen("127.0.0.1", 0) as listener:
             screen = LiveScreen(rules := load_rules(), Around(time.monotonic))
-            site = Site(office, screen, CaseList(_NoCases(), time.time), Pages(), rules, True)
+            releases = ReleaseDesk(office, screen, time.time)
+            site = Site(office, screen, CaseList(_NoCases(), time.time), Pages(), rules, releases, True)
             server = uvicorn.Server(uvicorn.Config(build_app(site), log_config=None, lifespan="off"))
             thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
             thread.start()

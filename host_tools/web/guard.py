@@ -60,12 +60,12 @@ class Guard:
 
     def _refusal(self, method: str, headers: Headers) -> PlainTextResponse | None:
         host = headers.get("host", "")
-        if _part(f"//{host}", "hostname") not in self._names:
+        if part(f"//{host}", "hostname") not in self._names:
             # A foreign name that leads here (DNS rebinding) gets nothing.
             return PlainTextResponse("The kiosk is not called so. Name it with --name.", 421)
         if method in _SAFE:
             return None
-        if _part(headers.get("origin", ""), "netloc") != host:
+        if part(headers.get("origin", ""), "netloc") != host:
             return PlainTextResponse("Forms of other sites are not taken.", 403)
         length = headers.get("content-length", "0")
         if "transfer-encoding" in headers or not length.isdecimal():
@@ -75,7 +75,8 @@ class Guard:
         return None
 
 
-def _part(url: str, name: str) -> str | None:
+def part(url: str, name: str) -> str | None:
+    """A part of a URL that anybody may have written, by urlsplit's name for it; None where it makes no sense."""
     try:
         return getattr(urlsplit(url), name)
     except ValueError:

@@ -22,7 +22,6 @@ def _page(request: Request, name: str, error: UserError | None = None) -> Respon
         name,
         language_of(request),
         sentence=str(error) if error else "",
-        wait_minutes=-(-error.wait_s // 60) if isinstance(error, TooManyTries) else 0,
         shortest=SHORTEST_PASSWORD,
         simulated=site_of(request).simulated,
     )

@@ -10,7 +10,9 @@ from host_tools.matching.explanation import bands_words
 from host_tools.matching.verdict import VIETNAM_TIME
 from tracing.wire import short_code
 
-from .history import history_svg
+from .failures import WORDS
+from .history import history_svg, shown
+from .vietnamese import vietnamese
 
 Language = Literal["vi", "en"]
 
@@ -43,8 +45,8 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters.update(moment=_moment, day=_day, code=short_code, bands=bands_words)
-        self._environment.globals["history_svg"] = history_svg
+        self._environment.filters.update(moment=_moment, day=_day, code=short_code, bands=bands_words, shown=shown)
+        self._environment.globals.update(history_svg=history_svg, failures=WORDS)
 
     def render(self, name: str, lang: Language, **context: Any) -> str:
         """A page as HTML.
@@ -52,4 +54,6 @@ class Pages:
         Args:
             name: of the template, without ".html".
         """
-        return self._environment.get_template(f"{name}.html").render(lang=lang, t=_chooser(lang), **context)
+        in_words = vietnamese if lang == "vi" else str  # an error's sentence; None: there is no translation
+        template = self._environment.get_template(f"{name}.html")
+        return template.render(lang=lang, t=_chooser(lang), in_words=in_words, **context)

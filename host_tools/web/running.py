@@ -13,7 +13,9 @@ from host_tools.errors import UserError
 from host_tools.fleet import clock
 from host_tools.fleet.clock import ClockWatch, ClockWrong
 from host_tools.fleet.health import health
+from host_tools.fleet.new_lists import NewLists
 from host_tools.fleet.office import Office
+from host_tools.kiosk.release_desk import ReleaseDesk
 from host_tools.kiosk.serve import LIST_EVERY_S
 from host_tools.kiosk.service import Kiosk
 from host_tools.link.adapter import Adapter
@@ -27,7 +29,7 @@ from .around import Around, watching
 from .cases import CaseList, Source
 from .pages import Pages
 from .screen import LiveScreen, ShowingDesk
-from .site import Site
+from .site import Practice, Site
 
 RESTART_SCAN_S = 30.0  # an adapter that was pulled out and put back does not say so: the scan is begun anew
 RETRY_S = 5.0
@@ -46,7 +48,7 @@ class KioskProcess:
         root: of the fleet whose tokens are served.
         rules: what counts as a close contact.
         now: Unix seconds, from any thread.
-        simulated: the pages say so.
+        simulated: the pages say so; practice: see site.Site.
 
     Raises:
         UserError: there is no list.
@@ -61,21 +63,22 @@ class KioskProcess:
         rules: Rules,
         now: Callable[[], float],
         simulated: bool = False,
+        practice: Practice | None = None,
     ) -> None:
         around = Around(lambda: asyncio.get_running_loop().time())
         self.office = office
         self.cases = CaseList(source, now)
         self.screen = LiveScreen(rules, around)
-        self.site = Site(office, self.screen, self.cases, Pages(), rules, simulated)
-        self._rules = rules
-        self._matched: str | None = None  # the digest of the list that what is stored has been held against
+        self.releases = ReleaseDesk(office, self.screen, now)
+        self.site = Site(office, self.screen, self.cases, Pages(), rules, self.releases, simulated, practice)
+        self._new_lists = NewLists(office.results, rules)
         self._now = now
         self._watch = ClockWatch(now, lambda: asyncio.get_running_loop().time())
         self._desk = ShowingDesk(office.desk, self.screen, self._check_clock)
         cases, status = self.cases.newest
         self._kiosk = Kiosk(
             watching(adapter, around), office.store, cases, rules, root, now, self.screen, ListVersion.of(status),
-            office.index, self._desk,
+            office.index, self._desk, self.releases,
         )  # fmt: skip
 
     async def run(self, listener: socket.socket, names: frozenset[str] = frozenset()) -> None:
@@ -164,12 +167,10 @@ class KioskProcess:
             _log.warning("no newer list", reason=status.problem)
 
     def _match_new_list(self) -> None:
-        # The first one too: it may have come while the kiosk was off.
-        cases, status = self.cases.newest
-        if status.digest != self._matched:
-            found = self.office.results.rematch(cases, self._rules)
-            self._matched = status.digest
-            _log.info("a new list", cases=len(cases.cases), tokens=found.tokens, alerts=found.alerts)
+        listed = self._kiosk.listed
+        found = self._new_lists.hold(listed)
+        if found is not None:
+            _log.info("a new list", cases=len(listed.cases.cases), tokens=found.tokens, alerts=found.alerts)
 
 
 class _Server(uvicorn.Server):

@@ -13,20 +13,24 @@ from typing import Literal
 
 import structlog
 
+from host_tools.errors import UserError
 from host_tools.fleet.clock import ClockWrong
 from host_tools.kiosk.charts import DayHistory
 from host_tools.kiosk.report import LOW_BATTERY_MV, history
 from host_tools.kiosk.service import Desk, TurnedAway, WearerResult
-from host_tools.matching.explanation import Explanation, explain
+from host_tools.matching.explanation import Explanation, ListVersion, explain
 from host_tools.matching.rules import Rules
 from host_tools.matching.verdict import Verdict, vietnam_day
 from host_tools.storage.store import Encounter
 from tracing.wire import short_code
 
 from .around import Around
+from .cases import OLD_S
+from .failures import Failure, failure_of
 
 SHOW_S = 30.0
 SILENT_S = 75.0  # a press of the button lasts 60 s
+_RELEASE_S = 330.0  # a token hangs up after 300 s
 MOST_CARDS = 12
 _CHANGES_S = 0.1  # between two pictures of the screen: smooth enough, and few enough for a small computer
 _log = structlog.get_logger()
@@ -38,8 +42,8 @@ _MOST_LOG_DAYS = 60  # a forecast beyond says nothing
 # What keeps wearers from being served, the one that says most first.
 Trouble = Literal["clock", "database", "radio"]
 TROUBLES: tuple[Trouble, ...] = ("clock", "database", "radio")
-State = Literal["found", "reading", "again", "safe", "exposed", "clerk", "failed"]
-FINAL: tuple[State, ...] = ("safe", "exposed", "clerk", "failed")
+State = Literal["found", "reading", "again", "release", "safe", "exposed", "clerk", "failed", "released"]
+FINAL: tuple[State, ...] = ("safe", "exposed", "clerk", "failed", "released")
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Details:
         days: contacts of each day, oldest first.
         previous_sync_s: Unix s; None: this was the first.
         log_days: for how many days of such contacts the token has room; None: nothing to judge by.
+        list_old: the list is, or may be, too old to rely upon.
     """
 
     serial: bytes
@@ -61,6 +66,7 @@ class Details:
     battery_mv: int
     previous_sync_s: int | None
     log_days: int | None
+    list_old: bool
 
     @property
     def battery_low(self) -> bool:
@@ -69,13 +75,14 @@ class Details:
 
 @dataclass(slots=True)
 class Card:
-    """One wearer. `done` of `total` records have arrived; `details` come with the verdict."""
+    """One wearer. `done` of `total` records have arrived; `details` come with the verdict, `failure` instead of it."""
 
     code: str
     state: State = "found"
     done: int = 0
     total: int = 0
     details: Details | None = None
+    failure: Failure | None = None
     leaves: asyncio.TimerHandle | None = None
 
 
@@ -121,10 +128,30 @@ class LiveScreen:
         if card is not None:
             card.details = details(result, self._rules)
 
-    def failed(self, code: str, sentence: str, again: bool) -> None:
+    def failed(self, code: str, error: UserError, again: bool) -> None:
         card = self.cards.get(code)
-        if card is None or card.state != "clerk":
-            self._set(code, "again" if again else "failed")
+        if card is not None and card.state == "clerk":
+            return
+        card = self._set(code, "again" if again else "failed")
+        if card is not None:
+            card.failure = failure_of(error)
+
+    # --- What the desk for releases tells; see release_desk.ReleaseScreen -----------------------------------------
+
+    def handing_over(self, code: str) -> None:
+        card = self.cards.get(code)
+        if card is not None:
+            self._remove(card)
+        self._set(code, "release")
+
+    def handed_over(self, code: str, released: bool) -> None:
+        card = self.cards.get(code)
+        if released:
+            self._set(code, "released")
+        elif card is not None:
+            self._remove(card)
+
+    # --- What the ledger tells -----------------------------------------------------------------------------------
 
     def turned_away(self, code: str) -> None:
         """The wearer is to see the clerk."""
@@ -161,7 +188,7 @@ class LiveScreen:
         card.state = state
         if card.leaves is not None:
             card.leaves.cancel()
-        stays_s = self._show_s if state in FINAL else SILENT_S
+        stays_s = self._show_s if state in FINAL else _RELEASE_S if state == "release" else SILENT_S
         card.leaves = asyncio.get_running_loop().call_later(stays_s, self._remove, card)
         self._tell()
         return card
@@ -245,24 +272,30 @@ class ShowingDesk:
             self._screen.turned_away(short_code(serial))
             raise
 
-    def stored(self, serial: bytes) -> list[Encounter]:
-        return self._desk.stored(serial)
-
-    def told(self, serial: bytes, encounters: list[Encounter], verdict: Verdict, now_s: int) -> None:
-        self._desk.told(serial, encounters, verdict, now_s)
+    def told(
+        self,
+        serial: bytes,
+        encounters: list[Encounter],
+        verdict: Verdict,
+        now_s: int,
+        version: ListVersion | None,
+    ) -> None:
+        self._desk.told(serial, encounters, verdict, now_s, version)
 
 
 def details(result: WearerResult, rules: Rules) -> Details:
     """What is told of a result."""
+    version = result.list_version
     days = {vietnam_day(encounter.start_s) for encounter in result.encounters}
     records_a_day = -(-len(result.encounters) // len(days)) if days else 0
     info = result.info
     return Details(
         serial=info.serial,
         verdict=result.verdict,
-        reasons=explain(result.verdict, result.list_version),
+        reasons=explain(result.verdict, version),
         days=history(result.encounters, rules),
         battery_mv=info.battery_mv,
         previous_sync_s=info.last_sync_s or None,
         log_days=min(info.capacity_records // records_a_day, _MOST_LOG_DAYS) if records_a_day else None,
+        list_old=version is not None and (version.age_s or 0) >= OLD_S,
     )

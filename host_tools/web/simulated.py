@@ -8,12 +8,15 @@ import hashlib
 import shutil
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from host_tools.authority.release import code_for
 from host_tools.fleet.office import Office
 from host_tools.fleet.people import Unit
+from host_tools.kiosk.release_desk import UNDER_WAY
 from host_tools.link.adapter import virtual
 from host_tools.matching.list_source import ListSource
 from host_tools.matching.list_statement import Statement
@@ -67,11 +70,11 @@ async def serve_office(
                 await asyncio.sleep(min(_STEP_S, scenario.duration_s - loop.time()))
                 world.check()
             source = _signed_list(world, folder, int(now()))
-            root = world.roots.kiosk
-            process = KioskProcess(office, virtual(world.kiosk), source, root, rules, now, simulated=True)
+            root, practice = world.roots.kiosk, partial(code_for, world.roots.authority)
+            process = KioskProcess(office, virtual(world.kiosk), source, root, rules, now, True, practice)
             loop.keep_pace()
             greet(office)
-            coming = asyncio.create_task(_come_again(world, seed))
+            coming = asyncio.create_task(_come_again(world, seed, process))
             try:
                 await process.run(listener, names)
             finally:
@@ -101,12 +104,17 @@ def enter_wearers(office: Office, world: World) -> None:
         office.ledger.assign(_CLERK, given.serial, person)
 
 
-async def _come_again(world: World, seed: int) -> None:
+async def _come_again(world: World, seed: int, process: KioskProcess) -> None:
     random = stream(seed, "coming to the kiosk")
     names = list(world.provisioned)
+    serials = {given.serial: name for name, given in world.provisioned.items()}
     while True:
         await asyncio.sleep(random.uniform(*_COME_EVERY_S))
         world.check()
-        for place, name in enumerate(random.sample(names, min(random.choice(_TOGETHER), len(names)))):
+        come = random.sample(names, min(random.choice(_TOGETHER), len(names)))
+        called = {serials.get(release.serial): release.state for release in process.releases.all()}
+        come = [name for name in come if called.get(name) not in UNDER_WAY]
+        come += [name for name, state in called.items() if name and state == "waiting"]  # whom the officer has called
+        for place, name in enumerate(come):
             world.call_to_kiosk(name, place)
             world.boards[name].press()

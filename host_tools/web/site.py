@@ -15,27 +15,37 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from host_tools.errors import UserError
 from host_tools.fleet.accounts import SESSION_S, Account, Permission
 from host_tools.fleet.office import Office
+from host_tools.kiosk.release_desk import ReleaseDesk
 from host_tools.matching.rules import Rules
 from host_tools.storage.database import StorageError
 
 from .cases import CaseList
+from .guard import part
 from .pages import Language, Pages, language
 from .screen import LiveScreen
 
 SESSION_COOKIE, LANGUAGE_COOKIE = "bluezone_session", "bluezone_language"
 STAFF = "/staff"
+Practice = Callable[[bytes, bytes], str]
 
 
 @dataclass(frozen=True)
 class Site:
-    """What the pages show. `simulated`: people and radio are; the pages say so then."""
+    """What the pages show.
+
+    Attributes:
+        simulated: people and radio are; the pages say so then.
+        practice: in a simulation, the authority's code for a serial and a challenge.
+    """
 
     office: Office
     screen: LiveScreen
     cases: CaseList
     pages: Pages
     rules: Rules
+    releases: ReleaseDesk
     simulated: bool = False
+    practice: Practice | None = None
 
 
 def site_of(request: Request) -> Site:
@@ -83,11 +93,19 @@ class Visit:
     def path(self, name: str) -> Any:
         return self.request.path_params[name]
 
+    @property
+    def back(self) -> str:
+        """The page whose form was sent, as the browser names it; else the overview."""
+        referer = self.request.headers.get("referer", "")
+        path = part(referer, "path") or ""
+        own = part(referer, "netloc") == self.request.url.netloc
+        return path if own and path.startswith(f"{STAFF}/") else STAFF
+
     def page(self, name: str, status_code: int = 200, **context: Any) -> Response:
         """A page for this account."""
         lang = language_of(self.request)
         text = self.site.pages.render(
-            name, lang, account=self.account, here=self.request.url.path, done=self.query("done"),
+            name, lang, account=self.account, here=self.request.url.path, back=self.back, done=self.query("done"),
             form_token=form_token(self.session), simulated=self.site.simulated, **context,
         )  # fmt: skip
         return HTMLResponse(text, status_code)

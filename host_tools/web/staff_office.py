@@ -6,6 +6,7 @@ from starlette.routing import Route
 from host_tools.errors import UserError
 from host_tools.fleet.accounts import PERMISSIONS, SHORTEST_PASSWORD, Role
 from host_tools.fleet.alerts import KINDS
+from host_tools.matching.explanation import explain_kept
 
 from .site import Visit, done, staff
 
@@ -13,7 +14,10 @@ _AUDIT_ROWS = 50
 
 
 def _alerts(visit: Visit) -> Response:
-    return visit.page("alerts", alerts=visit.office.alerts.open_ones())
+    alerts = visit.office.alerts.open_ones()
+    rules, now_s = visit.site.rules, visit.office.now()
+    reasons = {alert.id: explain_kept([alert.found], rules, now_s) for alert in alerts if alert.found}
+    return visit.page("alerts", alerts=alerts, reasons=reasons)
 
 
 def _told(visit: Visit) -> Response:

@@ -5,7 +5,7 @@ from starlette.routing import Route
 
 from host_tools.errors import UserError
 from host_tools.fleet.people import KINDS, Unit
-from host_tools.matching.explanation import rule_words
+from host_tools.matching.explanation import explain_kept
 
 from .site import Visit, done, staff
 
@@ -50,7 +50,7 @@ def _person(visit: Visit) -> Response:
     return visit.page(
         "person",
         held=held,
-        rules={rule.id: rule_words(rule) for rule in visit.site.rules.rules},
+        reasons=explain_kept(held.days, visit.site.rules, visit.office.now()),
         results=visit.account.may("see results"),
         keep_days=visit.office.privacy.days(),
     )

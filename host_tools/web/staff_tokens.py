@@ -4,11 +4,14 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from host_tools.errors import UserError
+from host_tools.fleet.beginning import begun
 from host_tools.fleet.label import label_svg
 from host_tools.fleet.ledger import STATES, LedgerError, State
 from host_tools.fleet.listing import PAGE
 
 from .site import Visit, done, staff
+
+_FEW = 10  # units on the overview: those that lag behind
 
 
 def _overview(visit: Visit) -> Response:
@@ -20,7 +23,9 @@ def _overview(visit: Visit) -> Response:
         cases=len(listed.cases.cases),
         list=listed,
         status=listed.status,
-        shares=shares,
+        shares=sorted(shares, key=lambda share: share.percent),
+        few=_FEW,
+        begun=begun(office.database),
         tokens=sum(share.tokens for share in shares),
         recent=sum(share.recent for share in shares),
         alerts=len(office.alerts.open_ones()) if visit.account.may("see results") else None,

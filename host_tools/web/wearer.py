@@ -1,6 +1,7 @@
 """The wearer's screen. Only the kiosk's own browser gets it: a verdict by short code is not for the network."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import NamedTuple
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -10,20 +11,26 @@ from starlette.routing import Route
 from host_tools.errors import UserError
 from host_tools.fleet.office import Office
 from host_tools.fleet.privacy import Held
+from host_tools.matching.day_result import DayResult
+from host_tools.matching.explanation import Explanation, explain_kept
 
 from .guard import local
 from .pages import language
-from .screen import FINAL
-from .site import site_of
+from .screen import FINAL, Details
+from .site import Site, site_of
 
 _WEARER = "wearer"  # who has pressed the button of the token; so the audit calls them
+_ELSEWHERE = (
+    "Màn hình này chỉ mở tại quầy. Trang của nhân viên: /staff.\n"
+    "This screen is at the kiosk only. The clerk's pages are at /staff."
+)
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def _here(endpoint: Endpoint) -> Endpoint:
     async def guarded(request: Request) -> Response:
         if not local(request):
-            return PlainTextResponse("This screen is at the kiosk only. The clerk's pages are at /staff.", 403)
+            return PlainTextResponse(_ELSEWHERE, 403)
         return await endpoint(request)
 
     return guarded
@@ -56,26 +63,41 @@ async def _held(request: Request) -> Response:
     card = site.screen.stay(request.path_params["code"])
     if card is None or card.details is None:
         return PlainTextResponse("This card is not on the screen.", 404)
-    serial, reasons = card.details.serial, card.details.reasons
+    serial, details = card.details.serial, card.details
     try:
         if request.method == "DELETE":
             await run_in_threadpool(_forget, site.office, serial)
-        held, days = await run_in_threadpool(_holding, site.office, serial)
+        holding = await run_in_threadpool(_holding, site.office, serial)
     except UserError:  # the database is away, or the wearer has just been erased
         return PlainTextResponse("This cannot be done now.", 503)
     lang = language(request.query_params.get("lang"))
     return HTMLResponse(
         site.pages.render(
-            "held", lang, held=held, days=days, gone=request.method == "DELETE", code=card.code, reasons=reasons
+            "held", lang, held=holding.held, days=holding.keep_days, gone=request.method == "DELETE", code=card.code,
+            reasons=details.reasons, earlier=_earlier(site, details, holding.results),
         )
-    )
+    )  # fmt: skip
 
 
-def _holding(office: Office, serial: bytes) -> tuple[Held | None, int]:
-    """What is held of who has the token (None: nobody has), and for how many days encounters are."""
+class _Holding(NamedTuple):
+    """What is held of who has the token (None: nobody has), what was found, and how long encounters are kept."""
+
+    held: Held | None
+    results: Sequence[DayResult]
+    keep_days: int
+
+
+def _holding(office: Office, serial: bytes) -> _Holding:
     person_id = office.ledger.standing(serial).person_id
     held = None if person_id is None else office.privacy.held(_WEARER, person_id)
-    return held, office.privacy.days()
+    return _Holding(held, office.results.of(serial, None) if held is None else held.days, office.privacy.days())
+
+
+def _earlier(site: Site, details: Details, results: Sequence[DayResult]) -> Explanation | None:
+    """What was found before and the verdict does not say, since the encounters behind it are gone; None: nothing."""
+    told = {found.day for found in (*details.verdict.days, *details.verdict.met)}
+    kept = [found for found in results if found.day not in told]
+    return explain_kept(kept, site.rules, site.office.now()) if kept else None
 
 
 def _forget(office: Office, serial: bytes) -> None:

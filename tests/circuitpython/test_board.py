@@ -209,7 +209,7 @@ def test_safe_mode_is_left_again_later_after_each_crash() -> None:
         reasons = types.SimpleNamespace(BROWNOUT="BROWNOUT")
         with pytest.raises(Reset):
             run_program(
-                "safemode.py",
+                "start/safemode.py",
                 {
                     "alarm": module("alarm", sleep_memory=memory),
                     "microcontroller": module("microcontroller", reset=reset),

@@ -32,8 +32,32 @@ def _claim(platform, **implementation):
 
 _ESP32 = """
 _claim("esp32")
+import os as _os
 import time as _time
-_copy(_time).sleep = lambda s: None
+
+def _sleep(s):  # takes no time: what a board would wait for has happened, if the test wants it to
+    try:
+        _os.stat(PRESS)
+    except OSError:
+        return
+    for level in (0, 1):
+        _Pin.watched.level = level
+        _Pin.watched.on_edge(_Pin.watched)
+        _time.sleep_ms(40)  # longer than it bounces
+
+_EPOCH_2000_S = 946_684_800
+
+def _now():
+    try:
+        with open(CLOCK) as file:
+            return int(_time.time()) + int(file.read())
+    except OSError:
+        return _EPOCH_2000_S  # the clock was never set
+
+_board_time = _copy(_time)
+_board_time.sleep = _sleep
+_board_time.time = lambda: _now() - _EPOCH_2000_S
+_board_time.gmtime = lambda s: _time.gmtime(s + _EPOCH_2000_S)
 
 class _Partition:
     TYPE_DATA = 1
@@ -69,11 +93,15 @@ class _Partition:
 class _Pin:
     IN = OUT = PULL_UP = IRQ_FALLING = IRQ_RISING = 1
     def __init__(self, number, *_how, value=1):
-        self._value = value
-    def value(self, value=None):
-        return self._value
-    def irq(self, *_how):
-        pass
+        self.level = value
+    def value(self, level=None):
+        if level:
+            with open(LIGHT, "a") as file:
+                file.write("*")
+        return self.level
+    def irq(self, on_edge, *_how):
+        self.on_edge = on_edge
+        _Pin.watched = self
 
 class _ADC:
     ATTN_11DB = 3
@@ -101,12 +129,7 @@ class _RTC:
             file.write(data)
     def datetime(self, fields=None):
         if fields is None:
-            try:
-                with open(CLOCK) as file:
-                    ahead = int(file.read())
-            except OSError:
-                return (2000, 1, 1, 5, 0, 0, 0, 0)
-            year, month, day, hour, minute, second, weekday = _time.gmtime(int(_time.time()) + ahead)[:7]
+            year, month, day, hour, minute, second, weekday = _time.gmtime(_now())[:7]
             return (year, month, day, weekday, hour, minute, second, 0)
         year, month, day, _, hour, minute, second = fields[:7]
         with open(CLOCK, "w") as file:
@@ -114,7 +137,9 @@ class _RTC:
 
 class _WDT:
     def __init__(self, timeout):
-        raise AssertionError("nobody feeds a watchdog here")
+        assert WATCHED, "nobody feeds a watchdog here"
+    def feed(self):
+        pass
 
 import machine as _machine
 _machine = _copy(_machine)
@@ -123,7 +148,6 @@ _esp32 = _Fake()
 _esp32.Partition = _Partition
 _sys.modules["esp32"] = _esp32
 
-import os as _os
 class _BLE:
     _mac = b"\\0" * 6
     def active(self, on):
@@ -152,14 +176,19 @@ _sys.modules["bluetooth"] = _bluetooth
 """
 
 
-def esp32(device: Path, radio_broken: bool = False, blocks: int = LOG_BLOCKS) -> str:
-    """Fakes for a board whose file system is `device`; flash, scratch memory and clock lie in files beside it."""
+def esp32(device: Path, radio_broken: bool = False, blocks: int = LOG_BLOCKS, watched: bool = False) -> str:
+    """Fakes for a board whose file system is `device`; flash, scratch memory and clock lie in files beside it.
+
+    Args:
+        watched: whether a watchdog may be started, as only a token at work does.
+    """
     flash = flash_file(device)
     if not flash.exists():
         flash.write_bytes(b"\xff" * (4096 * blocks))
     names = (
         f"FLASH = {str(flash)!r}\nSCRATCH = {str(device.with_suffix('.scratch'))!r}\n"
         f"CLOCK = {str(device.with_suffix('.clock'))!r}\nBLOCKS = {blocks}\nRADIO_BROKEN = {radio_broken}\n"
+        f"WATCHED = {watched}\nPRESS = {str(press_file(device))!r}\nLIGHT = {str(light_file(device))!r}\n"
     )
     return SYS + names + _ESP32
 
@@ -167,3 +196,13 @@ def esp32(device: Path, radio_broken: bool = False, blocks: int = LOG_BLOCKS) ->
 def flash_file(device: Path) -> Path:
     """The log's partition."""
     return device.with_suffix(".flash")
+
+
+def press_file(device: Path) -> Path:
+    """While it is there, somebody presses the button whenever the token waits."""
+    return device.with_suffix(".press")
+
+
+def light_file(device: Path) -> Path:
+    """A byte for every time that a light went on."""
+    return device.with_suffix(".light")

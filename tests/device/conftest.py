@@ -9,12 +9,13 @@ from host_tools.provisioning.firmware_files import ROOT
 
 # The firmware itself needs a radio, which the VM's REPL has not; this main.py shows that all of it can be loaded.
 STARTS = """
+import time
 import settings
 import tracing.wire
 import adapters.clock
 print("token started on", settings.NAME)
 while True:
-    pass
+    time.sleep_ms(20)  # twenty of them share this computer
 """
 
 

@@ -29,13 +29,27 @@ class PtyBoard:
         folder: its file system.
         fakes: Python source run before anything else at every reset: makes the VM say it is something else.
         unplug_after_bytes: the line dies when the host has sent so much.
+        unplug_after_answers: the line dies when the board begins its next answer after so many.
+
+    Attributes:
+        heard_bytes: what the host has sent. said_bytes: what the board has sent.
+        answers: how often the board has spoken after the host.
     """
 
-    def __init__(self, folder: Path, fakes: str = "", unplug_after_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        fakes: str = "",
+        unplug_after_bytes: int | None = None,
+        unplug_after_answers: int | None = None,
+    ) -> None:
         self.folder = folder
         self._fakes = folder.parent / f"{folder.name}_fakes.py"
         self._fakes.write_text(fakes)
         self._left_bytes = unplug_after_bytes
+        self._left_answers = unplug_after_answers
+        self.heard_bytes = self.said_bytes = self.answers = 0
+        self._is_asked = False
         self._raw = False
         self._said = b""
         self._news = threading.Condition()
@@ -97,13 +111,20 @@ class PtyBoard:
                 return
             if self._console in readable:
                 self._from_vm()
+                if self._line < 0:
+                    return
+
+    def _unplug(self) -> None:
+        os.close(self._line)  # the host sees the port go
+        self._line = -1
 
     def _from_host(self, data: bytes) -> bool:
+        self.heard_bytes += len(data)
+        self._is_asked = True
         if self._left_bytes is not None:
             self._left_bytes -= len(data)
             if self._left_bytes < 0:
-                os.close(self._line)  # the host sees the port go
-                self._line = -1
+                self._unplug()
                 return False
         if _RAW in data:
             self._raw = True
@@ -136,4 +157,11 @@ class PtyBoard:
         with self._news:
             self._said += data
             self._news.notify_all()
+        if self._is_asked:
+            self._is_asked = False
+            if self.answers == self._left_answers:
+                self._unplug()
+                return
+            self.answers += 1
+        self.said_bytes += len(data)
         os.write(self._line, data)

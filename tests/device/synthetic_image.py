@@ -5,17 +5,18 @@ import hashlib
 CHIPS = {"ESP32": (0, 0x1000), "ESP32C3": (5, 0), "ESP32C6": (13, 0)}  # number in the header, where the image begins
 
 
-def synthetic_image(chip: str = "ESP32", version: str = "1.29.0", name: str = "MicroPython") -> bytes:
-    """The bytes of a download, from the boot loader on."""
+def synthetic_image(
+    chip: str = "ESP32", version: str = "1.29.0", name: str = "MicroPython", program_bytes: int = 2000
+) -> bytes:
+    """The bytes of a download, from the boot loader on. As in MicroPython 1.27's, no partition is for files."""
     number, start = CHIPS[chip]
     boot = _program(number, b"a boot loader made up for tests")
     banner = f"3.4.0; {name} v{version} on 2026-05-01\0Generic module with {chip}\0"
-    app = _program(number, banner.encode() + bytes(2000))
+    app = _program(number, banner.encode() + bytes(program_bytes))
     entries = [
         (1, 2, 0x9000, 0x6000, "nvs"),
         (1, 1, 0xF000, 0x1000, "phy_init"),
         (0, 0, 0x10000, 0x1F0000, "factory"),
-        (1, 0x81, 0x200000, 0x200000, "vfs"),
     ]
     table = b"".join(
         b"\xaa\x50" + bytes(entry[:2]) + _u32(entry[2]) + _u32(entry[3]) + entry[4].encode().ljust(16, b"\0") + bytes(4)

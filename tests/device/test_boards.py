@@ -52,7 +52,7 @@ def test_the_drawing_of_the_wiring_has_the_pins_of_the_board(name):
 def test_the_guide_shows_every_drawing_and_has_every_sentence(language):
     guide = (ROOT / f"docs/technician{language}.md").read_text(encoding="utf-8")
     assert all(f"img/wiring/{name}.svg" in guide for name in DRAWN)
-    for command in ("flash", "provision", "verify", "update", "wipe", "logs", "repl", "labels"):
+    for command in ("flash", "provision", "identify", "verify", "update", "wipe", "logs", "repl", "labels"):
         assert f"bluezone {command}" in guide, command
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from host_tools.errors import UserError
-from host_tools.provisioning.firmware_files import ROOT, boards, build, firmware_files, settings_source
+from host_tools.provisioning.firmware_files import ROOT, boards, build, firmware_files, settings_source, start_programs
 
 
 def settings(tmp_path: Path, toml: str) -> dict:
@@ -76,7 +76,8 @@ def test_every_board_gets_the_portable_package_and_nothing_of_the_host(board: st
     of_the_host = {"kiosk_log", "kiosk_messages", "phone_wire"}
     tracing = {path.stem for path in (ROOT / "firmware/tracing").glob("*.py")} - of_the_host
     assert {path for path in files if path.startswith("tracing/")} == {f"tracing/{name}.mpy" for name in tracing}
-    assert {"app.mpy", "settings.mpy", "boot.py", "main.py"} <= files.keys()
+    starts = {"boot.py", "code.mpy" if start_programs(board) else "main.py"}
+    assert {"app.mpy", "settings.mpy", *starts} <= files.keys()
     assert all(source.is_file() for source in files.values())
 
 

@@ -42,6 +42,11 @@ def ports(monkeypatch: pytest.MonkeyPatch) -> list[ListPortInfo]:
         ("esp33", 'There is no board "esp33".'),
         ("../boards/esp32_generic", 'There is no board "../boards/esp32_generic".'),
         ("virtual", "The board virtual is not flashed with this command: boards/virtual/deploy.md."),
+        (
+            "nrf52840_zephyr",
+            "The board nrf52840_zephyr is not flashed with this command: boards/nrf52840_zephyr/deploy.md. It is built "
+            "and flashed with Zephyr's own tool, and refuses to run: whoever listens could follow its wearer",
+        ),
     ],
 )
 def test_a_board_that_cannot_be_meant(board: str, sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,12 +127,20 @@ def test_an_offline_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     words = ("flash", "--board", "esp32_generic", "--image", str(given), "--offline-image", str(out), "--json")
     assert bluezone(*words) == 2
     assert "is not an image that boards/esp32_generic/board.toml lists" in json.loads(capsys.readouterr().out)["error"]
+    vouched = hashlib.sha256(given.read_bytes()).hexdigest()
+    assert bluezone(*words, "--image-sha256", vouched[:-1]) == 2
+    assert "takes all 64 hex digits" in json.loads(capsys.readouterr().out)["error"]
+    assert bluezone(*words, "--image-sha256", vouched) == 0
+    first = json.loads(capsys.readouterr().out)
     listed = firmware_files.boards()
     listed["esp32_generic"]["image"]["sha256"] = [hashlib.sha256(given.read_bytes()).hexdigest()]
     monkeypatch.setattr(firmware_files, "boards", lambda root=ROOT: listed)
     assert bluezone(*words) == 0
     told = json.loads(capsys.readouterr().out)
+    assert told == first
     assert told["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
     assert told["bytes"] == out.stat().st_size == 4 << 20
+    assert bluezone("flash", "--board", "esp32_generic", "--image-sha256", vouched) == 2
+    assert capsys.readouterr().err.startswith("--image-sha256 is that of an --image")
     assert bluezone("flash", "--board", "esp32_generic", "--offline-image", str(out)) == 2
     assert capsys.readouterr().err.startswith("An offline image needs BOARD and --image")

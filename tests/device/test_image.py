@@ -11,8 +11,9 @@ from synthetic_image import CHIPS, synthetic_image
 from host_tools.errors import UserError
 from host_tools.provisioning.firmware_files import Builds, boards, store_blocks
 from host_tools.provisioning.image import ChipImage, files_in, flash_image, partitions, read_image
+from host_tools.provisioning.image_list import checked_sha256
 
-BOARDS = {settings["chip"]: name for name, settings in boards().items() if "image" in settings}
+BOARDS = {settings["chip"]: name for name, settings in boards().items() if settings["method"] == "mpremote"}
 VM = Path(sys.executable).with_name("micropython")
 
 
@@ -42,7 +43,7 @@ def test_it_holds_the_whole_firmware_and_a_blank_log(chip: str, tmp_path: Path, 
     assert len(whole.data) == 4 << 20
     start = CHIPS[chip][1]
     assert settings["image"]["start"] == start
-    assert whole.data[0x10000 : 0x10000 + 3000] == path.read_bytes()[0x10000 - start :][:3000].ljust(3000, b"\xff")
+    assert whole.data[0x10000:0x200000].rstrip(b"\xff") == path.read_bytes()[0x10000 - start :].rstrip(b"\xff")
     place = partitions(whole.data[start:], start)
     offset, size = place["log"]
     assert size >= store_blocks(settings) * 4096
@@ -94,7 +95,14 @@ for path in PATHS:
         (synthetic_image("ESP32C3"), "is for an ESP32C3; esp32_generic is an ESP32"),
         (synthetic_image(name="Tasmota"), "is an ESP32 program, but not MicroPython"),
         (synthetic_image(version="1.23.0"), "is MicroPython 1.23.0; 1.24 or newer is needed"),
-        (synthetic_image(), "is not an image that boards/esp32_generic/board.toml lists"),
+        (synthetic_image()[:-1], "is damaged or cut short"),
+        (synthetic_image()[:-40], "is damaged or cut short"),
+        (synthetic_image()[:-1000], "is damaged or cut short"),
+        (synthetic_image()[:23] + b"\0" + synthetic_image()[24:], "is damaged or cut short"),  # no hash at its end
+        (synthetic_image().replace(b"Generic", b"generic"), "is damaged or cut short"),
+        (synthetic_image().replace(b"boot loader", b"boot LOADER"), "is damaged or cut short"),
+        (synthetic_image(), r"is not an image that boards/esp32_generic/board\.toml lists"),
+        (synthetic_image().ljust((8 << 20) + 1, b"\xff"), "is larger than 8 MB"),
     ],
 )
 def test_an_image_that_may_not_be_written(data: bytes, sentence: str, tmp_path: Path) -> None:
@@ -103,13 +111,74 @@ def test_an_image_that_may_not_be_written(data: bytes, sentence: str, tmp_path: 
     with pytest.raises(UserError, match=sentence) as caught:
         read_image(path, "esp32_generic", boards()["esp32_generic"])
     assert "Nothing was changed." in str(caught.value)
+    assert hashlib.sha256(data).hexdigest() not in str(caught.value)  # to be got elsewhere, not copied from here
+
+
+@pytest.mark.parametrize("chip", CHIPS)
+@pytest.mark.parametrize("other", CHIPS)
+def test_an_image_for_another_chip(chip: str, other: str, tmp_path: Path) -> None:
+    data = synthetic_image(chip)
+    path = tmp_path / "given.bin"
+    path.write_bytes(data)
+    name = BOARDS[other]
+    if chip == other:
+        assert read_image(path, name, listed(chip, data)).sha256 == hashlib.sha256(data).hexdigest()
+    else:
+        with pytest.raises(UserError, match=f"is for an {chip}; {name} is an {other}"):
+            read_image(path, name, boards()[name], hashlib.sha256(data).hexdigest())
+
+
+def test_an_image_that_is_vouched_for(tmp_path: Path) -> None:
+    data = synthetic_image()
+    path = tmp_path / "given.bin"
+    path.write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    assert read_image(path, "esp32_generic", boards()["esp32_generic"], digest).sha256 == digest
+    for settings in (boards()["esp32_generic"], listed("ESP32", data)):  # what is said counts, listed or not
+        with pytest.raises(UserError, match="has another SHA-256 than --image-sha256 says"):
+            read_image(path, "esp32_generic", settings, "0" * 64)
+
+
+@pytest.mark.parametrize("text", ["abc", "0" * 63, "0" * 65, "g" * 64])
+def test_less_than_a_whole_sha256_vouches_for_nothing(text: str) -> None:
+    with pytest.raises(UserError, match="takes all 64 hex digits"):
+        checked_sha256(text)
+
+
+def test_a_sha256_as_people_copy_it() -> None:
+    assert checked_sha256("") == ""
+    assert checked_sha256(f" {'AB' * 16} {'cd' * 16}\n") == "ab" * 16 + "cd" * 16
+
+
+def test_each_listed_image_is_one_sha256_with_its_source() -> None:
+    for name, settings in boards().items():
+        image = settings.get("image", {})
+        for digest in image.get("sha256", []):
+            assert checked_sha256(digest) == digest
+            assert "image" in settings["source"], name
+        assert image.get("download", "https://").startswith("https://")
+        assert not image.get("download") or image["sha256"]
 
 
 def test_an_image_that_is_not_there_and_a_board_that_takes_none(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cannot be read: No such file"):
         read_image(tmp_path / "none.bin", "esp32_c3", boards()["esp32_c3"])
-    with pytest.raises(UserError, match=r"takes no image: boards/nrf52840_circuitpython/deploy\.md"):
+    with pytest.raises(UserError, match=r"takes no such image: boards/nrf52840_circuitpython/deploy\.md"):
         read_image(tmp_path / "none.bin", "nrf52840_circuitpython", boards()["nrf52840_circuitpython"])
+
+
+def test_a_program_that_is_too_large_for_its_partition(tmp_path: Path, builds: Builds) -> None:
+    for size, fits in ((0x1F0000 - 0x1000, True), (0x1F0000, False), (3 << 20, False)):
+        data = synthetic_image("ESP32C6", program_bytes=size)
+        path = tmp_path / "given.bin"
+        path.write_bytes(data)
+        settings = listed("ESP32C6", data)
+        image = read_image(path, "esp32_c6", settings)
+        if fits:
+            flash_image(image, "esp32_c6", settings, *builds.get("esp32_c6"))
+        else:
+            with pytest.raises(UserError, match=r"The partitions do not fit .* Nothing was changed"):
+                flash_image(image, "esp32_c6", settings, *builds.get("esp32_c6"))
 
 
 def test_partitions_that_do_not_fit(tmp_path: Path, builds: Builds) -> None:

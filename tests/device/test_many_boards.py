@@ -2,6 +2,8 @@
 
 import functools
 import json
+import os
+import signal
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from host_tools import cli
 from host_tools.errors import UserError
 from host_tools.provisioning import commands, firmware_files, flash, ports
 from host_tools.provisioning.bench import serve
+from host_tools.provisioning.copying import Progress
 from host_tools.provisioning.firmware_files import Builds
 
 BOARDS = 20
@@ -67,7 +70,7 @@ def test_twenty_boards_at_once_and_one_of_them_is_unplugged(
 
 
 def test_each_board_has_its_own_fate_in_the_order_of_the_ports() -> None:
-    def work(port: str, progress: object) -> str:
+    def work(port: str, progress: Progress) -> str:
         if port == "b":
             raise UserError("b failed.")
         return port.upper()
@@ -75,4 +78,20 @@ def test_each_board_has_its_own_fate_in_the_order_of_the_ports() -> None:
     outcomes = serve(["a", "b", "c"], work)
     assert [(outcome.port, outcome.done, outcome.error) for outcome in outcomes] == [
         ("a", "A", ""), ("b", None, "b failed."), ("c", "C", ""),
+    ]  # fmt: skip
+
+
+def test_ctrl_c_lets_each_board_end_its_step_and_tells_of_each() -> None:
+    def work(port: str, progress: Progress) -> str:
+        if port == "quick":
+            return "done before"
+        if port == "b":
+            os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1_000_000):
+            progress("one step of many", 0, 1)
+        raise AssertionError("nobody stopped it")
+
+    outcomes = serve(["quick", "a", "b"], work)
+    assert [(outcome.port, outcome.done, outcome.error) for outcome in outcomes] == [
+        ("quick", "done before", ""), ("a", None, "Stopped."), ("b", None, "Stopped."),
     ]  # fmt: skip

@@ -2,44 +2,33 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import chip_fakes
 import pytest
+from provision_kit import ACTOR, BLOCKS, assert_ours, flash, plugged, run, state_of
 from pty_board import PtyBoard
 
 from host_tools import cli
 from host_tools.errors import UserError
 from host_tools.fleet.office import Office
-from host_tools.provisioning import commands, escrow, firmware_files, key_file, provision, upkeep
-from host_tools.provisioning.provision import Provisioned, Provisioning, Wiped, Wiping
+from host_tools.provisioning import commands, key_file, provision, upkeep
+from host_tools.provisioning.provision import Provisioning, Wiped, Wiping
 from host_tools.provisioning.token_keys import AuthorityRoot, KioskRoot, Roots
 from host_tools.provisioning.token_service import TokenService
-from host_tools.provisioning.wiped import BytesStore, state_in
-from tracing import records
+from host_tools.provisioning.wiped import BytesStore
 from tracing.log import Log
-from tracing.segment import next_segment_key
-from tracing.state import State
 from tracing.wire import short_code
 
 pytestmark = pytest.mark.vm
-ROOTS = Roots(KioskRoot(b"k" * 32), AuthorityRoot(b"a" * 32))
 OTHERS = Roots(KioskRoot(b"K" * 32), AuthorityRoot(b"A" * 32))
-ACTOR = "console:technician"
-BLOCKS = 8
 PASSPHRASE = "five words that nobody guesses"
 
 
 @pytest.fixture
 def flashed(device: Path) -> Path:
-    """A board with the firmware, a short log, and a main.py that needs no radio."""
-    firmware_files.build("esp32_generic", device)
-    (device / "main.py").write_text("print('token started')\n")
-    (device / "settings.mpy").unlink()
-    text = firmware_files.settings_source(firmware_files.ROOT / "boards/esp32_generic/board.toml")
-    (device / "settings.py").write_text(f"{text}LOG_BLOCKS = {BLOCKS - 2}\n")
-    return device
+    """A board with the firmware."""
+    return flash(device)
 
 
 @pytest.fixture
@@ -47,38 +36,6 @@ def office(tmp_path: Path) -> Iterator[Office]:
     """A fleet without tokens."""
     with Office(tmp_path / "kiosk.sqlite") as office:
         yield office
-
-
-@contextmanager
-def plugged(flashed: Path) -> Iterator[str]:
-    """The port of the board."""
-    with PtyBoard(flashed, chip_fakes.esp32(flashed, blocks=BLOCKS)) as board:
-        yield board.port
-
-
-def run(flashed: Path, office: Office, wipe: bool = False, roots: Roots = ROOTS, unit: str = "CDC") -> Provisioned:
-    """Provision the board."""
-    with plugged(flashed) as port:
-        return Provisioning(roots, office, ACTOR, unit).run(port, lambda *_: None, wipe, patience_s=5, watch_s=0)
-
-
-def state_of(flashed: Path) -> State:
-    """What is in the board's flash."""
-    state = state_in(chip_fakes.flash_file(flashed).read_bytes())
-    assert state is not None
-    return state
-
-
-def assert_ours(state: State) -> None:
-    """All keys are those that the roots give this serial, and the escrow holds its first daily key."""
-    assert state.flags & records.STATE_PROVISIONED
-    assert state.sync_key == ROOTS.kiosk.sync_key(short_code(state.serial))
-    assert state.code_key == ROOTS.authority.code_key(state.serial)
-    assert escrow.open_escrow(ROOTS.authority.escrow_keys(state.serial), state.escrow) == state.daily_key
-    log_key = ROOTS.kiosk.log_root(state.serial)
-    for _ in range(state.log_segment):
-        log_key = next_segment_key(log_key)
-    assert state.log_key == log_key
 
 
 def audit_of(office: Office) -> list[str]:
@@ -97,12 +54,24 @@ def test_a_board_becomes_a_token_of_the_fleet(flashed: Path, office: Office) -> 
     assert office.audit.rows(limit=1)[0].detail == {"unit": "CDC"}
 
 
-def test_a_token_is_not_provisioned_twice(flashed: Path, office: Office) -> None:
-    run(flashed, office)
-    before = state_of(flashed).serial
-    with pytest.raises(UserError, match=r"is provisioned already\. Nothing was changed\. Repeat with --wipe"):
-        run(flashed, office)
-    assert state_of(flashed).serial == before
+def test_a_token_that_has_keys_keeps_them_and_its_log(flashed: Path, office: Office) -> None:
+    first = run(flashed, office)
+    before, audited = state_of(flashed), audit_of(office)
+    again = run(flashed, office)
+    assert (again.how, again.serial, again.first_day) == ("kept", first.serial, first.first_day)
+    assert vars(state_of(flashed)) | {"keeper": None} == vars(before) | {"keeper": None}
+    assert audit_of(office) == audited
+
+
+def test_the_ledger_knows_which_unit_got_a_token_and_where_it_moved(flashed: Path, office: Office) -> None:
+    token = bytes.fromhex(run(flashed, office).serial)
+    assert [str(row.unit and row.unit.agency) for row in office.listing.page(ACTOR).rows] == ["CDC"]
+    assert run(flashed, office, unit="").how == "kept"
+    assert run(flashed, office, unit="Sở Y tế").how == "kept"
+    assert [str(row.unit and row.unit.agency) for row in office.listing.page(ACTOR).rows] == ["Sở Y tế"]
+    assert state_of(flashed).serial == token
+    with pytest.raises(UserError, match="The unit has characters that cannot be printed"):
+        run(flashed, office, unit="C\0DC")
 
 
 def test_a_token_of_another_fleet_is_left_alone(flashed: Path, office: Office) -> None:
@@ -148,13 +117,9 @@ def test_whenever_it_is_interrupted_the_next_run_ends_in_one_token(
     dying(monkeypatch, owner, name, after)
     with pytest.raises(Crash):
         run(flashed, office)
-    if name == "_done":  # all was done but to say so
-        with pytest.raises(UserError, match="is provisioned already"):
-            run(flashed, office)
-    else:
-        done = run(flashed, office)
-        written = name in ("_check_written", "_enter") or (name, after) == ("provision", True)
-        assert done.how == ("finished" if written else "new")
+    written = name in ("_check_written", "_enter") or (name, after) == ("provision", True)
+    kept = name == "_done"  # all was done but to say so
+    assert run(flashed, office).how == ("kept" if kept else "finished" if written else "new")
     state = state_of(flashed)
     assert_ours(state)
     assert [standing.serial for standing in office.listing.page(ACTOR).rows] == [state.serial]

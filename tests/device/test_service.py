@@ -85,10 +85,15 @@ def test_wiping_leaves_no_byte_of_keys_or_log_in_the_flash(flashed: Path) -> Non
         full[2 * 4096 :] = bytes(range(256)) * ((len(full) - 2 * 4096) // 256)
         chip_fakes.flash_file(flashed).write_bytes(full)
         flashed.with_suffix(".scratch").write_bytes(new.daily_key)
+        (flashed / "next").mkdir()  # as an update that the power has ended leaves it
+        (flashed / "next/app.mpy").write_bytes((flashed / "app.mpy").read_bytes())
         assert service.erase(quiet, log_only=False)
         assert not service.identity().known
     assert set(flash(flashed)) == {0xFF}
     assert not any(flashed.with_suffix(".scratch").read_bytes())
+    files = [path.read_bytes() for path in flashed.rglob("*") if path.is_file()]
+    assert files
+    assert not any(word in data for word in secret for data in files)
 
 
 def test_new_keys_leave_no_old_ones_and_the_log_goes_on_where_no_number_comes_back(flashed: Path) -> None:

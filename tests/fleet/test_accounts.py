@@ -129,6 +129,11 @@ def test_wrong_passwords_are_counted_by_address(accounts, clerk, hands):
     accounts.log_in("hà.trần", PASSWORD, "10.0.0.1")
 
 
+def test_who_is_no_admin_can_be_shut_out_while_there_is_none(accounts, clerk):
+    accounts.disable("console:hà", clerk.id)
+    assert [each.disabled for each in accounts.all()] == [True]
+
+
 def test_the_last_admin_cannot_shut_everybody_out(accounts, clerk):
     admin = accounts.add("admin", "boss", "admin", PASSWORD)
     with pytest.raises(UserError, match="last admin"):

@@ -3,16 +3,19 @@
 import json
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import pairwise
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 import sqlalchemy as sa
-from fleet_kit import CASE_KEY, CLERK, DAY_S, NOON_S, list_of, meeting, record, serial, store, wearer
+from fleet_kit import CASE_KEY, CLERK, DAY_S, NOON_S, Hands, list_of, meeting, record, serial, store, wearer
 
 from host_tools.errors import UserError
-from host_tools.fleet.alerts import message, send_by_apprise
+from host_tools.fleet import alerts
+from host_tools.fleet.alerts import message
+from host_tools.fleet.gateway import NoWay, send_by_apprise
+from host_tools.fleet.office import Office
 from host_tools.fleet.periods import periods
-from host_tools.fleet.results import DayResult, Rematch
+from host_tools.fleet.results import Rematch
 from host_tools.fleet.tables import alert_table
 from host_tools.kiosk.service import assess
 from host_tools.matching.case_finder import CaseFinder
@@ -116,7 +119,7 @@ def test_a_result_of_which_half_has_been_deleted_does_not_grow_weaker(office, ex
     with office.database.reading() as connection:
         (period,) = periods(connection, token)
     (found,) = office.results.of(token, period)
-    assert found == DayResult(TODAY, found.minutes, found.minutes_near, True, found.rule)
+    assert (found.day, found.exposed) == (TODAY, True)
     assert found.minutes_near >= 30
 
 
@@ -171,7 +174,10 @@ def test_a_gateways_exception_costs_nothing(office, exposed):
 
 @pytest.mark.parametrize(
     ("address", "template", "problem"),
-    [("", "mailto://x/{address}", "no address is known"), ("0905123456", "", "no gateway for addresses of kind phone")],
+    [
+        ("", "mailtos://u:p@smtp.example.vn/?to={address}", "no address is known"),
+        ("0905123456", "", "no gateway for addresses of kind phone"),
+    ],
 )
 def test_who_cannot_be_reached_waits_for_a_person(office, address, template, problem):
     token, _ = wearer(office, 1, address=address)
@@ -187,16 +193,16 @@ def test_who_cannot_be_reached_waits_for_a_person(office, address, template, pro
 def test_an_address_cannot_change_the_gateways_url(office):
     token, _ = wearer(office, 1, address="a@b/?to=evil@x&cc=y")
     store(office, token, meeting(NOON_S, 40))
-    office.alerts.set_gateway(CLERK, "mail", "mailtos://smtp.example.vn/{address}")
+    office.alerts.set_gateway(CLERK, "mail", "mailtos://user:secret@smtp.example.vn/?to={address}")
     gateway = Gateway()
     office.results.rematch(list_of(CASE_KEY), RULES)
     office.alerts.deliver(gateway)
-    assert gateway.sent[0][0] == "mailtos://smtp.example.vn/a@b%2F%3Fto%3Devil@x%26cc%3Dy"
+    assert gateway.sent[0][0] == "mailtos://user:secret@smtp.example.vn/?to=a@b%2F%3Fto%3Devil@x%26cc%3Dy"
 
 
 def test_several_days_are_one_message(office):
     token, _ = wearer(office, 1, address="an@example.vn")
-    office.alerts.set_gateway(CLERK, "mail", "mailtos://smtp.example.vn/{address}")
+    office.alerts.set_gateway(CLERK, "mail", "mailtos://user:secret@smtp.example.vn/?to={address}")
     store(office, token, meeting(NOON_S, 40) + meeting(NOON_S + DAY_S, 40))
     gateway = Gateway()
     assert office.results.rematch(list_of(CASE_KEY), RULES).alerts == 2
@@ -239,7 +245,153 @@ def test_a_message_goes_through_the_gateways_library(status, taken):
 
 
 def test_a_gateways_url_that_is_none_takes_nothing():
-    assert not send_by_apprise("nosuchgateway://x", "title", "text")
+    with pytest.raises(NoWay):
+        send_by_apprise("nosuchgateway://x", "title", "text")
+
+
+def test_an_address_that_no_gateway_knows_goes_to_a_person_at_once(office, exposed):
+    office.results.rematch(list_of(CASE_KEY), RULES)
+
+    def refusing(*_args):
+        raise NoWay
+
+    assert office.alerts.deliver(refusing) == 0
+    assert states(office) == ["hand"]
+
+
+def test_a_gateway_that_hangs_is_left_to_itself(office, exposed, hands, monkeypatch):
+    office.results.rematch(list_of(CASE_KEY), RULES)
+    monkeypatch.setattr(alerts, "_ANSWER_S", 0.0)
+    answers = Event()
+
+    def hanging(*_args):
+        answers.wait()
+        return True
+
+    assert office.alerts.deliver(hanging) == 0
+    (alert,) = office.alerts.open_ones()
+    assert (alert.state, alert.problem) == ("waiting", "the gateway did not answer in time; it may have taken it")
+    answers.set()
+    monkeypatch.undo()
+    hands.at_s += 60
+    assert office.alerts.deliver(Gateway()) == 1
+
+
+def test_a_gateway_that_is_away_is_not_asked_for_everybody(office):
+    office.alerts.set_gateway(CLERK, "mail", "mailtos://user:secret@smtp.example.vn/?to={address}")
+    for number in range(1, 6):
+        token, _ = wearer(office, number, address="an@example.vn")
+        store(office, token, meeting(NOON_S, 40))
+    office.results.rematch(list_of(CASE_KEY), RULES)
+    away = Gateway(takes=False)
+    office.alerts.deliver(away)
+    assert len(away.sent) == 3
+    assert office.alerts.deliver(Gateway()) == 2  # those that have not been tried come first, and nobody is forgotten
+
+
+class Died(BaseException):
+    """As good as kill -9: nothing catches it."""
+
+
+def dying(*_args):
+    raise Died
+
+
+def test_who_dies_while_sending_leaves_the_message_to_the_next_whatever_the_clocks(office, exposed, hands, monkeypatch):
+    office.results.rematch(list_of(CASE_KEY), RULES)
+    monkeypatch.setattr(alerts, "within", dying)
+    with pytest.raises(Died):
+        office.alerts.deliver(Gateway())
+    assert states(office) == ["sending"]
+    monkeypatch.undo()
+    hands.at_s -= 30 * DAY_S
+    gateway = Gateway()
+    assert office.alerts.deliver(gateway) == 1
+    assert len(gateway.sent) == 1
+
+
+def test_a_message_that_always_ends_the_kiosk_comes_to_a_person(office, exposed, monkeypatch):
+    office.results.rematch(list_of(CASE_KEY), RULES)
+    monkeypatch.setattr(alerts, "within", dying)
+    deaths = 0
+    while states(office) != ["hand"]:
+        try:
+            office.alerts.deliver(Gateway())
+        except Died:
+            deaths += 1
+    assert deaths == 10
+    (alert,) = office.alerts.open_ones()
+    assert "it may have arrived" in alert.problem
+
+
+def test_a_pause_that_a_wrong_clock_wrote_ends(office, exposed, hands):
+    office.results.rematch(list_of(CASE_KEY), RULES)
+    hands.at_s += 365 * DAY_S
+    office.alerts.deliver(Gateway(takes=False))
+    hands.at_s -= 365 * DAY_S
+    assert office.alerts.deliver(Gateway()) == 1
+
+
+def test_two_kiosks_of_one_database_send_each_message_once(place, new_office, hands, tmp_path):
+    """The other one asks at the very moment at which a message is on its way, by a clock that is a day ahead."""
+    first, other = new_office(place), new_office(place)
+    ahead = Office(place, tmp_path / "names.key", Hands(hands.at_s + DAY_S).now)
+    first.alerts.set_gateway(CLERK, "mail", "mailtos://user:secret@smtp.example.vn/?to={address}")
+    for number in range(1, 4):
+        token, _ = wearer(first, number, address="an@example.vn")
+        store(first, token, meeting(NOON_S, 40))
+    first.results.rematch(list_of(CASE_KEY), RULES)
+    other.results.rematch(list_of(CASE_KEY), RULES)
+    sent = []
+
+    def send(_url, _title, text):
+        assert other.alerts.deliver(Gateway()) == 0
+        assert ahead.alerts.deliver(Gateway()) == 0
+        sent.append(text)
+        return True
+
+    assert first.alerts.deliver(send) == 3
+    assert other.alerts.deliver(Gateway()) == 0
+    ahead.close()
+    assert len(set(sent)) == 3
+    assert states(first) == ["sent"] * 3
+
+
+def test_what_is_withdrawn_while_it_goes_out_does_not_go_out_again(office, exposed):
+    office.results.rematch(list_of(CASE_KEY), RULES)
+
+    def send(*_args):
+        office.results.rematch(list_of(OTHER_KEY), RULES)
+        return True
+
+    assert office.alerts.deliver(send) == 1
+    office.results.rematch(list_of(CASE_KEY), RULES)
+    assert states(office) == ["sent"]
+
+
+def test_who_is_told_of_what_had_been_withdrawn_is_not_alerted_when_it_is_listed_again(office, exposed):
+    token, _ = exposed
+    office.results.rematch(list_of(CASE_KEY), RULES)
+    office.results.rematch(list_of(OTHER_KEY), RULES)
+    assert states(office) == ["dropped"]
+    encounters = office.desk.encounters(token, office.now())
+    office.desk.told(token, encounters, judged(encounters, list_of(CASE_KEY)), office.now())
+    office.results.rematch(list_of(CASE_KEY), RULES)
+    assert states(office) == ["told"]
+
+
+def test_a_gateways_library_writes_no_password_into_the_log(caplog):
+    with pytest.raises(NoWay):
+        send_by_apprise("mailtos://user:secret@/?to=an@example.vn&port=no", "title", "text")
+    send_by_apprise("json://user:secret@127.0.0.1:1/an@example.vn", "title", "text")
+    assert "secret" not in caplog.text
+    assert "an@example.vn" not in caplog.text
+
+
+@pytest.mark.parametrize("template", ["pigeon://{address}", "smtp.example.vn {address}"])
+def test_a_gateway_that_there_is_not_is_refused(office, template):
+    with pytest.raises(UserError, match=r"apprise knows no gateway like this one.*Nothing was changed"):
+        office.alerts.set_gateway(CLERK, "mail", template)
 
 
 def test_a_gateway_needs_a_place_for_the_address(office):

@@ -71,23 +71,33 @@ def test_pages_and_shares(office, hands):
     assert kept == unit
     assert office.listing.page(CLERK, unit_id=number).total == 4
     (share,) = office.listing.shares()
-    assert (share.unit, share.tokens, share.recent, share.percent) == (unit, 4, 1, 25)
+    assert (share.unit, share.tokens, share.recent, share.percent, share.spare) == (unit, 4, 1, 25, 0)
 
 
-def test_a_newer_list_reads_the_log_of_who_has_the_token_alone(office, hands):
-    """And leaves no trace in the audit, since nobody came."""
-    token, _ = wearer(office, 1)
-    store(office, token, meeting(NOON_S, 40))
-    audited = len(office.audit.rows())
-    assert [each.start_s for each in office.desk.stored(token)] == [
-        each.start_s for each in office.store.encounters(token)
-    ]
-    assert len(office.audit.rows()) == audited
-    hands.at_s += 3600
-    office.ledger.take_back(CLERK, token)
-    assert office.desk.stored(token) == []
-    office.ledger.wipe(CLERK, token)
-    assert office.desk.stored(token) == []
+def test_a_box_of_tokens_stands_with_the_unit_that_got_it_until_they_are_worn(office):
+    whole, district = Unit("CDC Đà Nẵng", "", "health"), Unit("CDC Đà Nẵng", "Hải Châu", "health")
+    number = office.people.add_unit(CLERK, whole)
+    for token in range(1, 7):
+        office.ledger.register(CLERK, serial(token), "CDC Đà Nẵng" if token < 6 else "Sở Y tế")
+    office.ledger.register(CLERK, serial(7))
+    person = office.people.enter(CLERK, "NV1", "An", district)
+    office.ledger.assign(CLERK, serial(1), person)
+    office.ledger.lose(CLERK, serial(2))
+    office.ledger.wipe(CLERK, serial(3))
+    shares = {share.unit: (share.tokens, share.spare) for share in office.listing.shares()}
+    assert shares == {whole: (0, 3), district: (1, 0), Unit("Sở Y tế", ""): (0, 1)}
+    rows = {row.serial: row.unit for row in office.listing.page(CLERK).rows}
+    assert rows[serial(1)] == district
+    assert rows[serial(3)] == Unit("CDC Đà Nẵng", "")
+    assert rows[serial(7)] is None
+    assert {row.serial for row in office.listing.page(CLERK, unit_id=number).rows} == set(map(serial, (2, 3, 4, 5)))
+    office.ledger.register(CLERK, serial(5), " Sở  Y tế")  # moves
+    office.ledger.register(CLERK, serial(4))  # stays
+    assert {share.unit: share.spare for share in office.listing.shares()}[Unit("Sở Y tế", "")] == 2
+    assert [row.detail for row in office.listing.history(CLERK, serial(5))] == [
+        {"unit": "CDC Đà Nẵng"}, {"unit": "Sở Y tế"},
+    ]  # fmt: skip
+    assert len(office.listing.history(CLERK, serial(4))) == 1
 
 
 def test_alerts_stand_in_the_list(office):

@@ -1,8 +1,8 @@
 """A disk that is full: a sentence, a kiosk that says so to machines, and work that goes on when there is room."""
 
 import pytest
-import sqlalchemy.event
 from fleet_kit import CLERK, NOON_S, record, serial, store, wearer
+from sqlalchemy import event
 
 from host_tools.fleet.health import health
 from host_tools.storage.database import StorageError
@@ -18,7 +18,7 @@ def fill_disk(office, full):
         def limit(connection, _record):
             connection.execute(f"PRAGMA max_page_count = {pages}").close()
 
-        sqlalchemy.event.listen(office.database._engine, "connect", limit)
+        event.listen(office.database._engine, "connect", limit)
         return
     with office.database.writing() as connection:
         if full:

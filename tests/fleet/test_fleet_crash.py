@@ -121,7 +121,7 @@ def test_killed_at_any_statement_every_alert_goes_out(tmp_path):
     doubled, to = 0, []
     template = tmp_path / "template.sqlite"
     with Office(template, None, Hands(NOON_S).now) as office:
-        office.alerts.set_gateway(CLERK, "mail", "mailtos://smtp.example.vn/{address}")
+        office.alerts.set_gateway(CLERK, "mail", "mailtos://user:secret@smtp.example.vn/?to={address}")
         for number in (1, 2):
             token, _ = wearer(office, number, address=f"nv{number}@example.vn")
             store(office, token, meeting(NOON_S, 40))

@@ -46,8 +46,8 @@ class Screen:
     def finished(self, code, result):
         self.results.append(result)
 
-    def failed(self, code, sentence, again):
-        self.sentences.append(sentence)
+    def failed(self, code, error, again):
+        self.sentences.append(str(error))
 
 
 @pytest.fixture

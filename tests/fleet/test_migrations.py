@@ -9,15 +9,17 @@ from itertools import count
 import pytest
 import sqlalchemy as sa
 import sqlalchemy.event
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from fleet_kit import NOON_S, record, serial
+from sqlalchemy.engine import make_url
 
 from host_tools.fleet import tables
 from host_tools.storage import migrate
-from host_tools.storage.database import Database
+from host_tools.storage.database import Database, token_table
 from host_tools.storage.store import Store
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -47,6 +49,7 @@ INSERT INTO sync VALUES (1, '0100000000000000', 1596888000, 2950, 3);
 INSERT INTO clock VALUES (1, '0100000000000000', 3, 3, 1596888000, 1596888000);
 """
 OLD_TABLES = ("token", "record", "sync", "clock")
+NOT_KEPT = ("kept_from_seq", "unit", "label")  # columns that are new, or have gone
 
 
 def old_database(path):
@@ -61,12 +64,12 @@ def old_database(path):
 
 
 def content(path):
-    """All old rows, in the columns that version 1 had."""
+    """All old rows, in the columns that have stayed."""
     connection = sqlite3.connect(path)
     columns = {table: [row[1] for row in connection.execute(f"PRAGMA table_info({table})")] for table in OLD_TABLES}
     found = {
         table: connection.execute(
-            f"SELECT {','.join(name for name in names if name != 'kept_from_seq')} FROM {table}"
+            f"SELECT {','.join(name for name in names if name not in NOT_KEPT)} FROM {table}"
         ).fetchall()
         for table, names in columns.items()
     }
@@ -106,6 +109,71 @@ def test_a_database_of_version_1_is_adopted_without_loss(tmp_path):
     assert {**after, "record": after["record"][:3]} == before
     with Store(tmp_path / "fresh.sqlite") as fresh, Store(path) as old:
         assert schema(fresh.database) == schema(old.database)
+
+
+def database_of_version(place, version):
+    """An empty one, as a kiosk of that version made it; for rows, its engine."""
+    url = make_url(str(place)) if "://" in str(place) else sa.URL.create("sqlite", database=str(place))
+    engine = sa.create_engine(url.set(drivername="postgresql+psycopg") if "postgres" in url.drivername else url)
+    with engine.begin() as connection:
+        config = Config()
+        config.set_main_option("script_location", str(migrate.files("host_tools.storage.migrations")))
+        config.set_main_option("path_separator", "os")
+        config.attributes["connection"] = connection
+        command.upgrade(config, str(version))
+        connection.execute(sa.text(f"INSERT INTO schema VALUES ({version})"))
+        connection.execute(
+            sa.text("INSERT INTO token (serial, short_code, label, battery_mv) VALUES (:serial, 'ABCDEF', 'An', 2950)"),
+            {"serial": serial(1).hex()},
+        )
+    return engine
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_token_of_an_older_version_stays_but_not_the_name_on_it(place, version):
+    database_of_version(place, version).dispose()
+    with Store(place) as store:
+        (token,) = store.tokens()
+        assert (token.serial, token.short_code, token.battery_mv) == (serial(1), "ABCDEF", 2950)
+        with store.database.reading() as connection:
+            (row,) = connection.execute(sa.select(token_table)).mappings()
+    assert row["unit"] == ""
+    assert "An" not in row.values()
+
+
+def test_results_of_version_2_keep_what_they_said_and_claim_nothing_more(place):
+    engine = database_of_version(place, 2)
+    with engine.begin() as connection:
+        connection.execute(sa.text("INSERT INTO person (id) VALUES (1)"))
+        connection.execute(
+            sa.text("INSERT INTO assignment (id, serial, person_id, since_s) VALUES (1, :serial, 1, 0)"),
+            {"serial": serial(1).hex()},
+        )
+        connection.execute(
+            sa.text(
+                "INSERT INTO result (serial, assignment_id, day, minutes, minutes_near, exposed, rule, found_s) "
+                "VALUES (:serial, 1, '2020-08-08', 126, 88, :exposed, 'vn-2020', 5)"
+            ),
+            {"serial": serial(1).hex(), "exposed": True},
+        )
+        connection.execute(
+            sa.text(
+                "INSERT INTO alert (assignment_id, day, state, made_s, next_s, attempts, problem) "
+                "VALUES (1, '2020-08-08', 'sent', 5, 5, 1, '')"
+            )
+        )
+    engine.dispose()
+    database = Database(place)
+    with database.reading() as connection:
+        (result,) = connection.execute(sa.select(tables.result_table)).mappings()
+        states = list(connection.scalars(sa.select(tables.alert_table.c.state)))
+    database.close()
+    assert dict(result) == {
+        "serial": serial(1).hex(), "assignment_id": 1, "day": "2020-08-08", "minutes": 126, "minutes_near": 88,
+        "minutes_far": 38, "exposed": True, "rule": "vn-2020", "found_s": 5, "percent": None, "cases": None,
+        "rule_version": None, "list_digest": None, "published_s": None,
+    }  # fmt: skip
+    assert states == ["sent"]
 
 
 def schema(database):

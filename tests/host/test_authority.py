@@ -208,7 +208,7 @@ class ExampleKiosk:
         assert len(version.digest) == 64
         self.lists.append(numbers_of(cases.cases))
 
-    def match_stored(self) -> list[Any]:
+    def hold(self) -> list[Any]:
         if len(self.lists) == 1:
             raise StorageError("The database cannot be used.")
         return [f"after {len(self.lists)} lists"]
@@ -239,7 +239,7 @@ def test_the_kiosk_takes_every_newer_list_and_outlives_every_fault(tmp_path, mon
 
     monkeypatch.setattr(serve.asyncio, "sleep", wait)
     with pytest.raises(asyncio.CancelledError):
-        asyncio.run(serve.keep_fresh(kiosk, source, lambda: DAY, told.append, away.append))
+        asyncio.run(serve.keep_fresh(kiosk, source, lambda: DAY, told.append, kiosk.hold, away.append))
     assert kiosk.lists == [[1], [1], [1, 2]]
     assert told.pop(0).endswith("The list of before stays in use.")
     assert told.pop(1).startswith("The database cannot be used. Stored logs are compared")

@@ -54,7 +54,7 @@ def test_safe_has_its_reasons_too():
     assert nothing.en[0] == "Safe: no contact with an infected person was found."
     assert nothing.en[-1].endswith("3 hours old.")
     for age_s in (-90, 0, 3599):  # the kiosk's clock may be behind the authority's
-        assert explain(judge([], RULES), replace(LIST, age_s=age_s)).listed == (
+        assert explain(judge([], RULES), replace(LIST, age_s=age_s)).lists[0] == (
             "Danh sách F0: b94d27b9934d, công bố ngày 09/08/2020, chưa đầy một giờ trước.",
             "National list: b94d27b9934d, published on 09/08/2020, less than an hour old.",
         )
@@ -62,7 +62,7 @@ def test_safe_has_its_reasons_too():
     met = explain(judge(TALK[2:], RULES), None)
     assert met.en[0] == "Safe: there was contact, but less than makes an F1."
     assert met.en[1] == "On 10/08/2020: far 15 min."
-    assert (met.listed, len(met.en)) == (None, 3)
+    assert (met.lists, len(met.en)) == ((), 3)
 
 
 def test_exposures_under_two_rules_name_both():

@@ -70,7 +70,7 @@ class Counting:
     def found(self, code: str) -> None:
         """Nothing."""
 
-    def failed(self, _code: str, _sentence: str, _again: bool) -> None:
+    def failed(self, _code: str, _error: Exception, _again: bool) -> None:
         self.failures += 1
 
 

@@ -147,7 +147,8 @@ def test_the_verdict_is_in_words_in_both_languages_and_with_a_sign(page):
     assert "✓ An toàn · safe" in safe
     assert "Chưa phát hiện F0 nào tiếp xúc với bạn." in safe
     met = page.words("wearer-CTQJZZ")
-    assert "Ngày 10/08/2020: xa 133 phút. On 10/08/2020: far 133 min." in met
+    assert "Ngày 10/08/2020: xa 133 phút; trong ngày có 2 người nhiễm." in met
+    assert "On 10/08/2020: far 133 min; 2 infected people that day." in met
     assert "National list" not in met
     assert "Chưa phát hiện" not in met
     assert "? Chưa đọc · not read" in page.words("wearer-4J3HQ4")

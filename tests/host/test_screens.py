@@ -5,8 +5,10 @@ from datetime import date
 
 from rich.console import Console
 
+from host_tools.errors import UserError
 from host_tools.kiosk.screens import TerminalScreen
 from host_tools.kiosk.service import WearerResult
+from host_tools.link.errors import LinkLost
 from host_tools.link.session import TokenInfo
 from host_tools.link.synchronise import SyncResult
 from host_tools.matching.risk import DayExposure
@@ -39,7 +41,7 @@ def test_each_token_has_its_own_bar():
         screen.progress("EXKAVQ", 300, 1000)
         screen.progress("3J2824", 16, 64)
         screen.progress("EXKAVQ", 316, 1000)
-        screen.failed("222222", "The connection to the token was lost.", True)
+        screen.failed("222222", LinkLost(), True)
 
     bars = shown(job)
     assert len(bars) == 3
@@ -63,6 +65,6 @@ def test_no_text_is_taken_for_markup():
     def job(screen):
         screen.labels["222222"] = "An [/b] 1"
         screen.found("222222")
-        screen.failed("222222", "It cannot be opened: [Errno 5] [/x]", False)
+        screen.failed("222222", UserError("It cannot be opened: [Errno 5] [/x]"), False)
 
     assert "An [/b] 1" in shown(job)["222222"]

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from host_tools.storage import database
+from host_tools.storage.migrate import SCHEMA_VERSION
 from host_tools.storage.store import Encounter, StorageError, Store, StoreConflict, Token
 from tracing.records import (
     FLAG_CLOCK_SET,
@@ -140,15 +141,15 @@ def test_encounters_are_those_with_known_time(store):
 # --- Tokens --------------------------------------------------------------------------------------------------------
 
 
-def test_a_token_is_known_by_name_and_by_what_it_said(store, path):
-    store.name_token(SERIAL, "Chị Hà <quầy 2>")
-    assert store.tokens() == [Token(SERIAL, short_code(SERIAL), "Chị Hà <quầy 2>", None, None, None)]
+def test_a_token_is_known_by_what_it_said(store, path):
+    store.store_records(SERIAL, [(0, record())], NOON_S)
+    assert store.tokens() == [Token(SERIAL, short_code(SERIAL), None, None, None)]
     store.note_sync(SERIAL, info(), NOON_S)
     store.note_sync(SERIAL, info(battery_mv=2940, next_seq=20), NOON_S + 60)
     store.note_sync(OTHER, info(firmware=(0, 1, 0)), NOON_S)
     assert sorted(store.tokens(), key=lambda token: token.serial) == [
-        Token(SERIAL, short_code(SERIAL), "Chị Hà <quầy 2>", "1.2.3", 2940, NOON_S + 60),
-        Token(OTHER, short_code(OTHER), None, "0.1.0", 2950, NOON_S),
+        Token(SERIAL, short_code(SERIAL), "1.2.3", 2940, NOON_S + 60),
+        Token(OTHER, short_code(OTHER), "0.1.0", 2950, NOON_S),
     ]
     assert rows(path, "SELECT serial, finished_s, battery_mv, next_seq FROM sync ORDER BY id") == [
         (SERIAL.hex(), NOON_S, 2950, 17),
@@ -161,13 +162,12 @@ def test_everything_is_there_after_opening_again(tmp_path):
     path = tmp_path / "a name? with #signs & 100%.sqlite"
     with Store(path) as store:
         store.store_records(SERIAL, [(0, record())], NOON_S)
-        store.name_token(SERIAL, "An")
     assert path.exists()
     with Store(f"sqlite:///{tmp_path / 'other.sqlite'}") as other:
         assert other.tokens() == []
     with Store(path) as store:
         assert store.next_seq(SERIAL) == 1
-        assert [token.label for token in store.tokens()] == ["An"]
+        assert [token.serial for token in store.tokens()] == [SERIAL]
 
 
 def test_a_record_of_no_token_is_refused_by_the_database_itself(path):
@@ -205,12 +205,13 @@ def refusal(place):
 def test_a_newer_database_is_refused_and_left_alone(path):
     Store(path).close()
     connection = sqlite3.connect(path)
-    connection.execute("UPDATE schema SET version = 3")
+    connection.execute(f"UPDATE schema SET version = {SCHEMA_VERSION + 1}")
     connection.execute("DROP TABLE sync")
     connection.commit()
     connection.close()
     before = path.read_bytes()
-    assert "has version 3; this kiosk knows version 2. Nothing was changed." in refusal(path)
+    known = f"has version {SCHEMA_VERSION + 1}; this kiosk knows version {SCHEMA_VERSION}. Nothing was changed."
+    assert known in refusal(path)
     assert path.read_bytes() == before
 
 

@@ -29,7 +29,8 @@ EXCEPTIONS = {
     "host_tools/simulation/air.py": "adds up digests for the radio trace",
     "host_tools/link/bumble_backend.py": "standard Bluetooth AD structures, for bleak",
     "host_tools/provisioning/escrow.py": "the escrow, which a token carries and cannot open",
-    "host_tools/provisioning/image.py": "mp-image-tool-esp32's readers of an image are called from_bytes",
+    "host_tools/provisioning/drive_flash.py": "UF2, Microsoft's format of an image",
+    "host_tools/provisioning/image.py": "the image tools' readers are called from_bytes and let struct.error escape",
     "host_tools/provisioning/token_board.py": "mpremote lets struct.error escape",
 }
 PACKERS = {"struct", "ustruct", "uctypes", "ctypes", "construct", "array"}

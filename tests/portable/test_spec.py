@@ -30,16 +30,17 @@ from host_tools import cli
 from host_tools.authority import demo_lists, release_bundle
 from host_tools.authority.release_bundle import Release
 from host_tools.authority.signing import PASSPHRASE_VARIABLE
+from host_tools.fleet.calls import Call
 from host_tools.fleet.office import Office
 from host_tools.kiosk import demo_view, serve
 from host_tools.kiosk import release as kiosk_release
 from host_tools.kiosk.service import WearerResult
-from host_tools.kiosk.stored_logs import StoredResult
 from host_tools.link.session import TokenInfo
 from host_tools.link.synchronise import SyncResult
 from host_tools.matching import evidence_commands, nation, national_list, slot_index, trace_log
 from host_tools.matching.case_index import case_slots
-from host_tools.matching.explanation import ListVersion
+from host_tools.matching.day_result import by_day
+from host_tools.matching.explanation import ListVersion, explain_kept
 from host_tools.matching.list_source import ListSource
 from host_tools.matching.list_statement import Statement, load_public_key, verified
 from host_tools.matching.risk import DayExposure
@@ -54,6 +55,8 @@ from host_tools.provisioning.drive import Drive
 from host_tools.provisioning.escrow import EscrowKeys, open_escrow, seal
 from host_tools.provisioning.firmware_files import BuiltFile, boards
 from host_tools.provisioning.flash import Report
+from host_tools.provisioning.halves import Half
+from host_tools.provisioning.identify import Named
 from host_tools.provisioning.image import FlashImage
 from host_tools.provisioning.labels import write_labels
 from host_tools.provisioning.provision import Provisioned, Wiped
@@ -62,7 +65,7 @@ from host_tools.provisioning.update import Staged, UpdateReport
 from host_tools.provisioning.upkeep import Verified
 from host_tools.simulation.demo import DemoResult
 from host_tools.simulation.outcome import PairOutcome
-from host_tools.storage.store import Store, Token
+from host_tools.storage.store import Store
 from tracing import keys, kiosk_log, kiosk_messages, messages, phone_wire, records, sealing, segment, wire
 from tracing.log import Log
 from tracing.messages import Fragments
@@ -373,9 +376,10 @@ def test_only_known_kinds_of_blocks():
     known = {"spec", "session", "console", "json", "text"}
     assert {block.kind for block in BLOCKS} == known
     files = {"data_trace.txt", "other_trace.txt", "national_list.json", "national_list.json.sig"}
-    files |= {"authority.pub.pem", "staff.csv", "version.json", "next/list"}
+    files |= {"authority.pub.pem", "staff.csv", "password.txt", "gateway.txt"}
+    files |= {"version.json", "next/list", "a/sums"}
     commands = ("sync", "release", "f2", "flash", "demo", "ingest", "match-stored", "match-nation")
-    commands += ("flash --offline-image", "update", "provision", "verify", "logs", "wipe", "labels")
+    commands += ("flash --offline-image", "update", "provision", "identify", "verify", "logs", "wipe", "labels")
     answers = {f"bluezone {command} --json" for command in commands}
     assert {block.name for block in BLOCKS} == files | answers | {""}
     assert all(bool(block.name) == (block.kind in ("json", "text")) for block in BLOCKS)
@@ -643,6 +647,8 @@ def example_files(tmp_path, monkeypatch):
         "national_list.json.sig",
         "authority.pub.pem",
         "staff.csv",
+        "password.txt",
+        "gateway.txt",
     ):
         (tmp_path / name).write_text(block(name), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -817,9 +823,12 @@ def test_answer_of_sync(example_files):
     shown = json.loads(block("bluezone sync --json"))
     read = wearer_result()
     assert shown["tokens"] == [serve.result_json(read)]
-    token = Token(read.info.serial, "3J2824", None, None, None, read.finished_s)
-    stored = StoredResult(token, read.verdict, read.list_version).as_json()
-    assert stored | {"new_records": 2, "battery_mv": 2987} == shown["tokens"][0]
+    version = read.list_version
+    assert version is not None
+    assert version.published_s is not None
+    days = tuple(by_day(read.verdict, version))
+    reasons = explain_kept(days, load_rules(), version.published_s + 86400)
+    assert shown["stored"] == [Call(read.info.serial, days, reasons, read.finished_s).as_json()]
     source = ListSource("national_list.json", Path("kept"), public_key=load_public_key("authority.pub.pem"))
     assert shown["list"] == source.load(1596952800)[1].as_dict()
 
@@ -910,6 +919,7 @@ ON_BOARDS = {
     "flash": Report("", "", self_test=PARTS).as_dict(),
     "update": UpdateReport("", "", "", "", 0, 0, 0, 0.0).as_dict(),
     "provision": Provisioned("", "", "", "", 0, "").as_dict(),
+    "identify": Named("", "").as_dict(),
     "wipe": Wiped("", "", True).as_dict(),
     "verify": Verified("", "", "", "", "", "", 0, 0, 0, {**PARTS, "button": ""}, [""]).as_dict(),
 }
@@ -954,11 +964,21 @@ def test_list_of_an_update(tmp_path):
     assert (tmp_path / "next/list").read_text() == block("next/list").rstrip("\n")
 
 
+def test_sums_of_a_drive(tmp_path):
+    (tmp_path / "a").mkdir()
+    data = b"app"
+    (tmp_path / "a/app.py").write_bytes(data)
+    half = Half(Drive(tmp_path), "a")
+    half.write_sums(7, [BuiltFile("app.py", hashlib.sha256(data).hexdigest(), len(data))])
+    assert (tmp_path / "a/sums").read_text() == block("a/sums").rstrip("\n")
+    assert half.number() == 7
+
+
 def test_the_image_has_the_partitions_of_the_table():
     (table,) = re.findall(r"^### Image of a flash\n(?:.*\n)*?((?:\|.*\n)+)", TEXT, re.MULTILINE)
     named = [(int(at, 16), int(size), text.partition("`")[2].partition("`")[0]) for at, size, text in rows(table)[3:]]
     for settings in boards().values():
-        if "image" in settings:
+        if "partitions" in settings.get("image", {}):
             parts = [part.replace("=", ":").split(":") for part in settings["image"]["partitions"].split(",")]
             assert [(int(size, 16), name) for name, _, size in parts] == [(size, name) for _, size, name in named]
     assert all(at + size == after for (at, size, _), (after, _, _) in itertools.pairwise(named))

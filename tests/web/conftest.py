@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import Queue
 from threading import Thread
@@ -15,10 +16,12 @@ import structlog
 import uvicorn
 from argon2 import PasswordHasher
 from playwright.sync_api import Browser, sync_playwright
-from web_kit import NOON_S, NoCases, populate
+from web_kit import AUTHORITY, NOON_S, NoCases, populate
 
+from host_tools.authority.release import code_for
 from host_tools.fleet.accounts import Accounts
 from host_tools.fleet.office import Office
+from host_tools.kiosk.release_desk import ReleaseDesk
 from host_tools.matching.rules import load_rules
 from host_tools.web.app import build_app
 from host_tools.web.around import Around
@@ -82,7 +85,11 @@ def served(office: Office) -> Iterator[Running]:
         loop = asyncio.get_running_loop()
         rules = load_rules()
         screen = LiveScreen(rules, Around(loop.time))
-        site = Site(office, screen, CaseList(NoCases(), lambda: NOON_S), Pages(), rules, True)
+        releases = ReleaseDesk(office, screen, lambda: NOON_S)
+        site = Site(
+            office, screen, CaseList(NoCases(), lambda: NOON_S), Pages(), rules, releases, True,
+            partial(code_for, AUTHORITY),
+        )  # fmt: skip
         config = uvicorn.Config(build_app(site), log_config=None, lifespan="off", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         with listen("127.0.0.1", 0) as listener:

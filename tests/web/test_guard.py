@@ -5,20 +5,20 @@ from dataclasses import replace
 
 import pytest
 from starlette.testclient import TestClient
-from web_kit import NOON_S, PASSWORD, NoCases, result, serial
+from web_kit import CODES, NOON_S, PASSWORD, ReleasingToken, result, serial, site_over
 
 from host_tools.errors import UserError
+from host_tools.fleet.alerts import make_in
 from host_tools.fleet.periods import periods
+from host_tools.matching.day_result import by_day
 from host_tools.matching.list_source import ListSource
-from host_tools.matching.rules import load_rules
 from host_tools.storage.database import StorageError
+from host_tools.web import wearer
 from host_tools.web.app import build_app
-from host_tools.web.around import Around
 from host_tools.web.cases import OLD_S, CaseList
 from host_tools.web.guard import LONGEST_BODY
-from host_tools.web.pages import Pages
-from host_tools.web.screen import LiveScreen
-from host_tools.web.site import Site, form_token
+from host_tools.web.screen import details
+from host_tools.web.site import form_token
 
 HERE = "http://localhost:8000"
 SAME_SITE = {"origin": HERE}
@@ -26,9 +26,7 @@ SAME_SITE = {"origin": HERE}
 
 @pytest.fixture
 def site(office):
-    rules = load_rules()
-    screen = LiveScreen(rules, Around(lambda: 0.0))
-    return Site(office, screen, CaseList(NoCases(), lambda: NOON_S), Pages(), rules)
+    return site_over(office)
 
 
 @pytest.fixture
@@ -111,6 +109,9 @@ POSTS = {
     "/staff/people/1": "change fleet",
     "/staff/people/find": "see people",
     "/staff/alerts/999": "see results",
+    "/staff/release": "release",
+    "/staff/release/999": "release",
+    "/staff/release/999/file": "release",
     "/staff/accounts": "accounts",
     "/staff/accounts/1": "accounts",
     "/staff/settings": "settings",
@@ -205,10 +206,34 @@ def test_an_officer_sees_why_a_day_counts_and_a_clerk_does_not(client, office, l
     path = f"/staff/people/{period.person_id}?lang={lang}"
     log_in(client, "officer")
     page = client.get(path).text
-    assert "88 / 126" in page
+    assert {"vi": "gần 88 + xa 38 phút", "en": "near 88 + far 38 min"}[lang] in page
     assert words in page
     log_in(client, "clerk")
     assert words not in client.get(path).text
+
+
+@pytest.mark.parametrize(("lang", "words"), [("vi", "gần 88 + xa 38 phút"), ("en", "near 88 + far 38 min")])
+def test_an_alert_says_why(client, office, lang, words):
+    told = result(3, exposed=True)
+    with office.database.writing() as connection:
+        (period,) = periods(connection, serial(3))
+        office.results.keep_in(connection, serial(3), period, told.encounters, told.verdict, told.list_version)
+        make_in(connection, period, [found.day for found in told.verdict.days], NOON_S)
+    log_in(client, "officer")
+    page = client.get(f"/staff/alerts?lang={lang}").text
+    assert words in page
+    assert told.list_version is not None
+    assert told.list_version.digest[:12] in page
+
+
+def test_what_was_found_before_is_explained_when_its_encounters_are_gone(site):
+    before = result(3, exposed=True)
+    kept = by_day(before.verdict, before.list_version)
+    assert wearer._earlier(site, details(before, site.rules), kept) is None
+    earlier = wearer._earlier(site, details(result(3), site.rules), kept)
+    assert earlier is not None
+    assert earlier.en[0] == "F1: you were in close contact with an infected person."
+    assert "near 88 + far 38 min" in earlier.en[1]
 
 
 def test_the_overview_tells_age_and_signature_of_the_list(client, site):
@@ -221,3 +246,27 @@ def test_the_overview_tells_age_and_signature_of_the_list(client, site):
     page = client.get("/staff?lang=en").text
     assert "unknown" in page
     assert "valid" not in page
+
+
+def test_a_release_is_looked_at_again_by_itself_but_not_while_somebody_types(site):
+    releases = site.releases
+    token = ReleasingToken(8)
+    with TestClient(build_app(site), HERE, client=("127.0.0.1", 50000), follow_redirects=False) as client:
+        session = log_in(client, "officer")
+        form = {"form_token": form_token(session), "token": serial(8).hex()}
+        begun = client.post("/staff/release", data=form, headers=SAME_SITE)
+        path = begun.headers["location"]
+        assert client.get(path).headers["refresh"] == f"5; url={path}"
+        assert client.portal is not None
+        visit = client.portal.start_task_soon(releases.serve, CODES[8], token.session())
+        while "refresh" in (answer := client.get(path)).headers and "autofocus" not in answer.text:
+            pass
+        assert int(answer.headers["refresh"].partition(";")[0]) > 200
+        assert "E0E1 E2E3 E4" in answer.text
+        assert "Mô phỏng" not in answer.text, "outside of a simulation the authority alone has the code"
+        answer = client.post(path, data={**form, "what": "cancel"}, headers=SAME_SITE)
+        assert answer.headers["location"].startswith("/staff/release?")
+        visit.result(30)
+        answer = client.get(path)
+        assert answer.status_code == 409
+        assert "refresh" not in answer.headers

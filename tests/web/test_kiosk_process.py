@@ -5,6 +5,7 @@ import json
 import socket
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from bleak.exc import BleakError
@@ -22,7 +23,7 @@ from host_tools.provisioning.token_keys import KioskRoot
 from host_tools.simulation import clock
 from host_tools.web import running
 from host_tools.web.running import KioskProcess, listen
-from host_tools.web.simulated import serve_office
+from host_tools.web.simulated import _come_again, serve_office
 
 SCENARIO = """
 title = "two at a table"
@@ -84,6 +85,33 @@ def test_from_the_button_to_the_screen(tmp_path, monkeypatch):
     assert 1 <= around <= 2
     assert (row.short_code, row.state, row.name) == (code, "assigned", "An")
     assert row.last_sync_s is not None
+
+
+def test_whom_the_officer_calls_comes_to_the_simulated_kiosk():
+    """The one whose token is awaited is among those who come next; not while the token is being asked for its code."""
+    pressed = []
+    names = {"An": bytes(8), "Bình": bytes(range(8))}
+    awaited = SimpleNamespace(serial=names["An"], state="waiting")
+    world: Any = SimpleNamespace(
+        provisioned={name: SimpleNamespace(serial=serial) for name, serial in names.items()},
+        boards={name: SimpleNamespace(press=lambda name=name: pressed.append(name)) for name in names},
+        check=lambda: None,
+        call_to_kiosk=lambda *_: None,
+    )
+    process: Any = SimpleNamespace(releases=SimpleNamespace(all=lambda: [awaited]))
+
+    async def main():
+        coming = asyncio.create_task(_come_again(world, 1, process))
+        await asyncio.sleep(26)  # nobody stays away for longer
+        assert pressed.count("An") >= 1
+        awaited.state = "code"
+        pressed.clear()
+        await asyncio.sleep(600)
+        assert set(pressed) == {"Bình"}
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
+
+    clock.run(main())
 
 
 class Scanner:
@@ -152,7 +180,7 @@ def test_a_new_list_is_held_against_what_is_stored(small_office, monkeypatch):
     process = process_with(small_office, lists)
     matched = []
     monkeypatch.setattr(
-        small_office.results, "rematch", lambda cases, _: matched.append(cases) or SimpleNamespace(tokens=0, alerts=0)
+        small_office.results, "rematch", lambda cases, *_: matched.append(cases) or SimpleNamespace(tokens=0, alerts=0)
     )
     process._match_new_list()
     process._renew_list()
@@ -162,7 +190,7 @@ def test_a_new_list_is_held_against_what_is_stored(small_office, monkeypatch):
     process._renew_list()
     process._match_new_list()
     assert matched[1:] == [process.cases.cases]
-    used, _, version = process._kiosk._list
+    used, _, version = process._kiosk.listed
     assert used is process.cases.cases
     assert version is not None
     assert version.digest == "ab" * 32
@@ -185,7 +213,7 @@ def test_a_list_that_could_not_be_matched_is_matched_later(small_office, monkeyp
     process = process_with(small_office, Lists())
     runs = []
 
-    def rematch(cases, _rules):
+    def rematch(cases, *_):
         runs.append(cases)
         if len(runs) == 1:
             raise UserError("The database is away.")

@@ -2,16 +2,25 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from web_kit import CODES, NOON_S, result, serial
 
+from host_tools.fleet.clock import ClockWrong
+from host_tools.link.bluetooth import AdapterMissing
+from host_tools.link.errors import LinkLost, SessionError, SessionRefused
+from host_tools.matching.explanation import ListVersion
 from host_tools.matching.rules import load_rules
 from host_tools.simulation import clock
+from host_tools.storage.database import StorageError
 from host_tools.web.around import BLUEZONE_UUID, COMPANY, HEARD_S, Around, watching
-from host_tools.web.history import SHOWN_DAYS, history_svg
+from host_tools.web.cases import OLD_S
+from host_tools.web.failures import failure_of
+from host_tools.web.history import SHOWN_DAYS, history_svg, shown
 from host_tools.web.screen import MOST_CARDS, SHOW_S, SILENT_S, LiveScreen, details
+from tracing import kiosk_messages
 from tracing.wire import PHONE_SERVICE_UUID, SYNC_SERVICE_UUID
 
 
@@ -46,6 +55,27 @@ def test_cards_leave_by_themselves():
     on_screen(job)
 
 
+@pytest.mark.parametrize("released", [True, False])
+def test_a_release_stands_for_as_long_as_a_session_and_shows_no_verdict(released):
+    """A call to the authority takes minutes; what the card said before has gone."""
+
+    async def job(screen):
+        screen.finished(CODES[0], result(0))
+        before = screen.cards[CODES[0]]
+        screen.handing_over(CODES[0])
+        assert before.details is None
+        await asyncio.sleep(290)
+        assert states(screen) == {CODES[0]: "release"}
+        assert screen.busy
+        screen.handed_over(CODES[0], released)
+        assert states(screen) == ({CODES[0]: "released"} if released else {})
+        assert not screen.busy
+        await asyncio.sleep(SHOW_S + 1)
+        assert states(screen) == {}
+
+    on_screen(job)
+
+
 def test_who_comes_again_gets_a_new_card():
     async def job(screen):
         screen.finished(CODES[0], result(0))
@@ -63,9 +93,9 @@ def test_a_card_is_cleared_by_its_wearer_only_after_the_verdict():
         screen.found(CODES[0])
         screen.clear(CODES[0])
         assert states(screen) == {CODES[0]: "found"}
-        screen.failed(CODES[0], "lost", True)
+        screen.failed(CODES[0], LinkLost(), True)
         assert states(screen) == {CODES[0]: "again"}
-        screen.failed(CODES[0], "lost", False)
+        screen.failed(CODES[0], LinkLost(), False)
         screen.clear(CODES[0])
         screen.clear(CODES[0])
         assert states(screen) == {}
@@ -171,8 +201,30 @@ def test_details_say_how_long_the_memory_lasts():
     assert details(nothing, load_rules()).log_days is None
 
 
+def test_an_old_list_is_told():
+    found = result(1)
+    for age_s, old in ((3600, False), (OLD_S, True), (None, False)):
+        version = ListVersion("5f" * 32, age_s=age_s)
+        assert details(replace(found, list_version=version), load_rules()).list_old is old
+    assert not details(replace(found, list_version=None), load_rules()).list_old
+
+
+def kinds_below(error):
+    return {error, *(kind for below in error.__subclasses__() for kind in kinds_below(below))}
+
+
+def test_every_error_of_a_sync_has_a_kind_of_its_own():
+    """None falls to the last one, whatever the session, the link, the desk and the database may raise."""
+    kinds = kinds_below(SessionError) | kinds_below(StorageError) | {ClockWrong, AdapterMissing}
+    for kind in kinds - {SessionRefused}:
+        assert failure_of(kind.__new__(kind)) != "kiosk", kind
+    for code in (value for name, value in vars(kiosk_messages).items() if name.startswith("ERROR_")):
+        assert failure_of(SessionRefused(code)) in ("silent", "elsewhere", "foreign", "clock", "token", "lost")
+
+
 def test_a_long_history_shows_its_last_days():
-    days = details(result(1, days=30), load_rules()).days
+    days = shown(details(result(1, days=30), load_rules()).days)
+    assert days[-1] == details(result(1, days=30), load_rules()).days[-1]
     svg = history_svg(days, "A & B")
     assert svg.count('class="near"') == SHOWN_DAYS
     assert "A &amp; B. " in svg

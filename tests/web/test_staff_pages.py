@@ -1,18 +1,24 @@
 """The clerk's and officer's pages in a browser: they work, by keyboard too, at every width, and axe-core agrees."""
 
+import asyncio
+import contextlib
+import json
+
 import pytest
 from playwright.sync_api import Page, expect
 from test_wearer_screen import serious
-from web_kit import CODES, PASSWORD, ROLES, keep, serial
+from web_kit import AUTHORITY, CHALLENGE, CODES, PASSWORD, ROLES, ReleasingToken, keep, serial
+
+from host_tools.authority.release import code_for
 
 pytestmark = pytest.mark.xdist_group("chromium")
 
 WIDTHS = {400: 800, 1024: 600, 1920: 1080}
 SHOWN = (("vi", 400), ("vi", 1024), ("en", 1024))  # of which the documents keep a picture
 PAGES = {
-    "admin": ("", "/tokens", f"/tokens/{serial(1).hex()}", "/people", "/people/1", "/audit", "/accounts", "/settings",
-              "/password"),
-    "officer": ("/alerts", "/people/2"),
+    "admin": ("", "/tokens", f"/tokens/{serial(1).hex()}", "/units", "/people", "/people/1", "/audit", "/accounts",
+              "/settings", "/password"),
+    "officer": ("/alerts", "/people/2", "/release"),
 }  # fmt: skip
 
 
@@ -118,6 +124,23 @@ def test_what_cannot_be_undone_asks_first(open_as, kiosk):
     assert kiosk.site.office.ledger.standing(serial(18)).state == "revoked"
 
 
+@pytest.mark.parametrize("path", ["/units", "/people/1", f"/tokens/{serial(1).hex()}"])
+def test_paper_shows_no_forms_and_no_buttons(open_as, path):
+    page = open_as("admin", path)
+    page.emulate_media(media="print")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    for unwanted in ("header", "form", "button", "nav"):
+        for found in page.locator(unwanted).all():
+            expect(found).to_be_hidden()
+
+
+def test_units_are_printed_by_a_button(open_as):
+    page = open_as("viewer", "/units", "en")
+    page.evaluate("window.print = () => { document.title = 'printed' }")
+    page.get_by_role("button", name="Print this page").press("Enter")
+    expect(page).to_have_title("printed")
+
+
 def test_search_and_pages(open_as):
     page = open_as("viewer", "/tokens", "en")
     expect(page.get_by_role("columnheader", name="Wearer")).to_have_count(0)
@@ -163,11 +186,127 @@ def test_each_role_sees_its_pages_alone(open_as, role, kiosk):
     expected = {
         "viewer": ["", "/tokens"],
         "clerk": ["", "/tokens", "/people"],
-        "officer": ["", "/tokens", "/people", "/alerts"],
+        "officer": ["", "/tokens", "/people", "/alerts", "/release"],
         "admin": ["", "/tokens", "/people", "/audit", "/accounts", "/settings"],
     }[role]
     shown = [link.get_attribute("href") for link in page.locator("header nav a").all()]
     assert shown == [f"/staff{path}" for path in expected]
-    for path in ("/tokens", "/people", "/alerts", "/audit", "/accounts", "/settings"):
+    for path in ("/tokens", "/people", "/alerts", "/release", "/audit", "/accounts", "/settings"):
         answer = page.request.get(f"{kiosk.address}/staff{path}")
         assert answer.status == (200 if path in expected else 403), path
+
+
+# --- Somebody was found positive -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def served(kiosk):
+    """Serves a token that comes for a release, until its code is wanted or the visit is over."""
+    releases = kiosk.site.releases
+    visits = []
+
+    def serve(token: ReleasingToken) -> None:
+        code = CODES[7]
+        visits.append(asyncio.run_coroutine_threadsafe(releases.serve(code, token.session()), kiosk.loop))
+
+        async def asked() -> None:
+            while any(each.code == code and each.state == "reading" for each in releases.all()):
+                await asyncio.sleep(0)
+
+        asyncio.run_coroutine_threadsafe(asked(), kiosk.loop).result(30)
+
+    yield serve
+    for each in releases.all():
+        kiosk.call(lambda number=each.number: releases.cancel("test", number))
+    for visit in visits:
+        visit.result(30)
+
+
+@pytest.mark.parametrize("lang", ["vi", "en"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_release_from_consent_to_the_file(open_as, kiosk, served, width, lang, pictures):
+    def button(vietnamese: str, english: str):
+        return page.get_by_role("button", name=vietnamese if lang == "vi" else english)
+
+    def look(what: str) -> None:
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page is wider than its window"
+        assert serious(page) == []
+        if pictures is not None and (lang, width) in SHOWN:
+            keep(page.screenshot(full_page=True), pictures / f"staff-release-{what}-{lang}-{width}.png")
+
+    page = open_as("officer", f"/tokens/{serial(7).hex()}", lang, width)
+    page.get_by_role("link", name="Báo cáo F0 với thẻ này" if lang == "vi" else "F0 report with this token").click()
+    button("Người đeo đồng ý", "The wearer agrees").click()
+    expect(page.locator(".state")).to_have_text("chờ người đeo giữ nút" if lang == "vi" else "waiting for the button")
+    look("waiting")
+    served(ReleasingToken(7))
+    page.reload()
+    digits = [serial(7).hex().upper(), CHALLENGE.hex().upper()]
+    assert ["".join(text.split()) for text in page.locator(".aloud dd").all_inner_texts()] == digits
+    look("code")
+    code = code_for(AUTHORITY, serial(7), CHALLENGE)
+    assert "".join(page.locator(".notice .code").inner_text().split()) == code, "one can practise"
+    expect(page.get_by_role("textbox")).to_be_focused()
+    page.keyboard.type(f"{code[:4].lower()} {code[4:]}")
+    page.keyboard.press("Enter")
+    expect(page.locator(".state")).to_have_text("xong, chờ tải về" if lang == "vi" else "done, to be fetched")
+    look("done")
+    with page.expect_download() as download:
+        button("Tải tệp", "Fetch the file").click()
+    assert download.value.suggested_filename == f"release-{CODES[7]}.json"
+    bundle = json.loads(download.value.path().read_text(encoding="utf-8"))
+    assert (bundle["serial"], len(bundle["encounters"])) == (serial(7).hex(), 3)
+    assert bundle.keys().isdisjoint({"name", "staff_number"})
+    page.reload()
+    expect(page.locator(".state")).to_have_text("đã tải về" if lang == "vi" else "fetched")
+
+
+def test_a_wrong_code_is_told_and_a_release_can_be_cancelled(open_as, kiosk, served):
+    page = open_as("officer", "/release", "en")
+    page.get_by_label("Token").fill("nv 007")
+    page.get_by_role("button", name="The wearer agrees").click()
+    served(token := ReleasingToken(7))
+    page.reload()
+    page.get_by_label("The authority's code").fill("22222222")
+    page.get_by_role("button", name="Enter the code").click()
+    expect(page.get_by_role("alert")).to_contain_text("does not accept this code")
+    expect(page.get_by_text("2 tries left")).to_be_visible()
+    assert serious(page) == []
+    other = open_as("officer", "/release", "vi")
+    other.get_by_role("link", name=CODES[7]).click()
+    expect(other.get_by_role("alert")).to_be_visible()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("status")).to_contain_text("Done")
+    other.get_by_role("button", name="Hủy").click()
+    expect(other.get_by_role("alert")).to_contain_text("is over")
+    assert "bye" not in token.served
+
+
+def test_a_token_that_cannot_come_is_told_at_once(open_as):
+    page = open_as("officer", "/release", "en")
+    for text, words in ((CODES[23], "this token is lost"), ("7407NX", "no token"), ("  ", "no token")):
+        page.goto(page.url.partition("?")[0])
+        page.get_by_label("Token").fill(text)
+        page.get_by_role("button", name="The wearer agrees").click()
+        expect(page.get_by_role("alert")).to_contain_text(words)
+
+
+def test_the_wearer_sees_a_release_and_no_verdict(browser, kiosk, pictures):
+    """The card of the token says so in both languages, for as long as it takes, and that it has gone out."""
+    screen = kiosk.site.screen
+    with contextlib.closing(browser.new_page(viewport={"width": 1024, "height": 600})) as page:
+        for lang, during, after in (
+            ("vi", "Đang chuyển dữ liệu cho cơ quan y tế", "Đã chuyển dữ liệu"),
+            ("en", "Handing over to the health authority", "Handed over"),
+        ):
+            page.goto(f"{kiosk.address}/?lang={lang}")
+            kiosk.call(lambda: screen.handing_over(CODES[7]))
+            expect(page.get_by_text(during)).to_be_visible()
+            assert serious(page) == []
+            if pictures is not None:
+                keep(page.screenshot(), pictures / f"wearer-release-{lang}-1024x600.png")
+            kiosk.call(lambda: screen.handed_over(CODES[7], True))
+            expect(page.locator(".card.released .word")).to_have_text(after)
+            assert serious(page) == []
+            kiosk.call(lambda: screen.clear(CODES[7]))
+            expect(page.locator(".card")).to_have_count(0)

@@ -10,11 +10,40 @@ from web_kit import CODES, NOON_S, keep, record, result, serial
 
 from host_tools.errors import UserError
 from host_tools.kiosk.service import TurnedAway
+from host_tools.link.bluetooth import AdapterMissing
+from host_tools.link.errors import AnswerTimeout, LinkLost, LogRestarted, SessionRefused, StrangeToken
+from host_tools.storage.database import StorageError
+from host_tools.web.failures import WORDS, failure_of
 from host_tools.web.screen import TROUBLES, ShowingDesk
+from tracing.kiosk_messages import ERROR_BUSY, ERROR_RANGE
 
 pytestmark = pytest.mark.xdist_group("chromium")
 
+FAILURES = {
+    "lost": (LinkLost(), "Mất kết nối với thẻ", "The connection was lost"),
+    "silent": (AnswerTimeout(10), "Thẻ chưa trả lời", "The token did not answer"),
+    "elsewhere": (SessionRefused(ERROR_BUSY), "quầy khác đang đọc", "Another kiosk is reading"),
+    "foreign": (StrangeToken(), "không thuộc đơn vị", "does not belong"),
+    "clock": (SessionRefused(ERROR_RANGE), "Đồng hồ của quầy", "kiosk's clock"),
+    "database": (StorageError("away"), "không lưu được", "cannot store"),
+    "radio": (AdapterMissing("gone"), "Bluetooth của quầy", "kiosk's Bluetooth"),
+    "token": (LogRestarted(), "cần được kiểm tra", "has to be checked"),
+    "kiosk": (UserError("?"), "chưa đọc xong", "did not finish"),
+}
 SIZES = {"1024x600": (1024, 600), "1920x1080": (1920, 1080)}
+
+
+# Letters below 20 px and targets below 48 px, as they are on the screen; a chart's letters grow with it.
+SMALL_LETTERS = """() => [...document.querySelectorAll("body *")].filter((element) => {
+  const own = [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
+  const svg = element.closest("svg");
+  const grown = svg ? svg.getScreenCTM().a : 1;
+  return own && element.checkVisibility() && parseFloat(getComputedStyle(element).fontSize) * grown < 20;
+}).map((element) => element.outerHTML)"""
+SMALL_TARGETS = """() => [...document.querySelectorAll("a, button")].filter((element) => {
+  const box = element.getBoundingClientRect();
+  return element.checkVisibility() && Math.min(box.width, box.height) < 48;
+}).map((element) => element.outerHTML)"""
 
 
 def serious(page: Page) -> list[str]:
@@ -36,8 +65,10 @@ def page(request: pytest.FixtureRequest, browser, kiosk, lang):
     expect(page.locator("#near")).to_have_text("0")
     yield page
     page.close()
+    for trouble in TROUBLES:
+        kiosk.call(lambda trouble=trouble: kiosk.site.screen.set_trouble(trouble, False))
     for code in list(kiosk.site.screen.cards):
-        kiosk.call(lambda code=code: kiosk.site.screen.failed(code, "", False))
+        kiosk.call(lambda code=code: kiosk.site.screen.failed(code, LinkLost(), False))
         kiosk.call(lambda code=code: kiosk.site.screen.clear(code))
 
 
@@ -47,6 +78,8 @@ def shot(request, page, lang, pictures):
 
     def take(name: str) -> None:
         assert serious(page) == []
+        assert page.evaluate(SMALL_LETTERS) == []
+        assert page.evaluate(SMALL_TARGETS) == []
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "wider than the screen"
         assert page.evaluate("document.documentElement.scrollHeight <= innerHeight"), "higher than the screen"
         if pictures is not None:
@@ -74,7 +107,7 @@ def test_progress_then_safe(page, kiosk, lang, shot):
     expect(page.locator(".card.safe .word")).to_have_text({"vi": "An toàn", "en": "Safe"}[lang])
     expect(page.locator(".card.safe .verdict svg")).to_be_visible()
     assert {"vi": "Tổng lượt tiếp xúc", "en": "Total contacts"}[lang] in page.locator(".card").inner_text()
-    expect(page.locator(".card svg.history text")).to_have_count(18)
+    expect(page.locator(".card svg.history text")).to_have_count(27)
     shot("safe")
 
 
@@ -83,7 +116,7 @@ def test_exposed_says_when_and_what_to_do(page, kiosk, lang, shot):
     card = page.locator(".card.exposed")
     expect(card).to_contain_text("F1")
     expect(card.locator(".say")).to_contain_text("08/08/2020: gần 88" if lang == "vi" else "08/08/2020: near 88")
-    expect(card.locator(".next li")).to_have_count(2)
+    expect(card.locator(".next li")).to_have_count(3)
     expect(card.locator("dd.low")).to_contain_text("▼")
     shot("exposed")
 
@@ -106,8 +139,8 @@ def test_ten_at_once(page, kiosk, shot):
     kiosk.call(lambda: screen.progress(CODES[6], 700, 900))
     kiosk.call(lambda: screen.finished(CODES[7], result(7)))
     kiosk.call(lambda: screen.finished(CODES[8], result(8, exposed=True)))
-    kiosk.call(lambda: screen.failed(CODES[9], "The connection to the token was lost.", False))
-    kiosk.call(lambda: screen.failed(CODES[10], "The connection to the token was lost.", True))
+    kiosk.call(lambda: screen.failed(CODES[9], LinkLost(), False))
+    kiosk.call(lambda: screen.failed(CODES[10], LinkLost(), True))
     expect(page.locator(".card")).to_have_count(10)
     expect(page.locator(".card.failed")).to_be_visible()
     shot("ten")
@@ -123,9 +156,9 @@ def test_who_is_turned_away_sees_no_result(page, kiosk, shot):
 
     def come() -> None:
         screen.found(CODES[15])
-        with pytest.raises(TurnedAway):
+        with pytest.raises(TurnedAway) as refusal:
             desk.encounters(serial(15), 0)
-        screen.failed(CODES[15], "Token … is reported lost.", False)
+        screen.failed(CODES[15], refusal.value, False)
 
     kiosk.call(come)
     card = page.locator(".card.clerk")
@@ -199,14 +232,102 @@ def test_nothing_personal_stays(page, kiosk):
     assert not re.search(r"F1|88", page.locator("main").inner_text())
 
 
+TROUBLE_WORDS = {"radio": ("Bluetooth", "Bluetooth"), "clock": ("Giờ", "clock"), "database": ("lưu", "store")}
+
+
 @pytest.mark.parametrize("kind", TROUBLES)
-def test_what_fails_is_told(page, kiosk, kind):
+def test_what_fails_is_told_and_nobody_is_invited(page, kiosk, lang, kind, shot):
     kiosk.call(lambda: kiosk.site.screen.set_trouble(kind, True))
     expect(page.get_by_role("alert")).to_be_visible()
     expect(page.locator("#trouble p:visible")).to_have_count(1)
-    expect(page.locator("#trouble p:visible")).to_have_attribute("data-kind", kind)
+    expect(page.locator("#trouble p:visible")).to_contain_text(TROUBLE_WORDS[kind][lang == "en"])
+    expect(page.locator("#idle")).to_be_hidden()
+    if kind == "radio":
+        shot("trouble")
     kiosk.call(lambda: kiosk.site.screen.set_trouble(kind, False))
     expect(page.locator("#trouble")).to_be_hidden()
+    expect(page.locator("#idle")).to_be_visible()
+
+
+def test_a_kiosk_that_does_not_answer_is_told(page, kiosk, lang):
+    """Not as trouble with Bluetooth, and without an invitation."""
+    page.route("**/events", lambda route: route.abort())
+    page.reload()
+    expect(page.get_by_role("alert")).to_contain_text({"vi": "khởi động lại", "en": "starting anew"}[lang])
+    expect(page.locator("#idle")).to_be_hidden()
+    page.unroute("**/events")
+    expect(page.locator("#offline")).to_be_hidden(timeout=15_000)
+    expect(page.locator("#idle")).to_be_visible()
+
+
+@pytest.mark.parametrize("kind", FAILURES)
+def test_each_failure_says_what_to_do(page, kiosk, lang, kind, shot):
+    error, *words = FAILURES[kind]
+    assert failure_of(error) == kind
+    kiosk.call(lambda: kiosk.site.screen.failed(CODES[20], error, False))
+    expect(page.locator(".card.failed .say")).to_contain_text(words[lang == "en"])
+    expect(page.locator(".card.failed .next li").first).to_have_text(WORDS[kind].deed[lang == "en"])
+    if kind == "foreign":
+        shot("failed")
+
+
+def test_escape_clears_the_only_card(page, kiosk):
+    kiosk.call(lambda: kiosk.site.screen.finished(CODES[21], result(21)))
+    kiosk.call(lambda: kiosk.site.screen.finished(CODES[22], result(22)))
+    expect(page.locator(".card.safe")).to_have_count(2)
+    page.keyboard.press("Escape")  # whose? so nobody's
+    expect(page.locator(".card.safe")).to_have_count(2)
+    kiosk.call(lambda: kiosk.site.screen.clear(CODES[22]))
+    expect(page.locator(".card.safe")).to_have_count(1)
+    page.locator(".data").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_have_count(0)
+    expect(page.locator(".card.safe")).to_have_count(1)
+    page.keyboard.press("Escape")
+    expect(page.locator(".card")).to_have_count(0)
+
+
+def test_twelve_fill_the_screen(page, kiosk, shot):
+    screen = kiosk.site.screen
+    for number in range(20, 32):
+        kiosk.call(lambda number=number: screen.finished(CODES[number], result(number, exposed=number % 2 == 0)))
+    expect(page.locator(".card .word")).to_have_count(12)
+    shot("twelve")
+
+
+def test_nothing_moves_for_who_wants_it_still(page, kiosk):
+    page.emulate_media(reduced_motion="reduce")
+    kiosk.call(lambda: kiosk.site.screen.finished(CODES[23], result(23)))
+    expect(page.locator(".card.safe")).to_be_visible()
+    moving = "() => document.getAnimations().map((each) => each.animationName)"
+    assert page.evaluate(moving) == []
+
+
+def test_back_and_the_browsers_memory_show_nothing_of_a_wearer(page, kiosk, lang):
+    """The result, why, and what is held have been looked at, the language changed twice; then the wearer leaves."""
+    screen = kiosk.site.screen
+    kiosk.call(lambda: screen.finished(CODES[19], result(19, exposed=True)))
+    page.locator(".data").click()
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    for _ in range(2):
+        page.locator("nav a").click()
+        expect(page.locator(".card.exposed")).to_be_visible()
+    page.locator(".done").click()
+    expect(page.locator("#idle")).to_be_visible()
+    personal = re.compile(rf"{CODES[19]}|08/08/2020|Nguyễn|NV0|[0-9] F0")
+    for _ in range(3):  # each page of before
+        kept = page.evaluate(
+            "async () => [document.documentElement.outerHTML, document.title, location.href, history.state,"
+            " {...localStorage}, {...sessionStorage}, document.cookie, await caches.keys(),"
+            " (await indexedDB.databases()).length, (await navigator.serviceWorker.getRegistrations()).length]"
+        )
+        assert not personal.search(json.dumps(kept, ensure_ascii=False))
+        assert kept[3:] == [None, {}, {}, "", [], 0, 0]
+        if page.evaluate("history.length > 1 && navigation.canGoBack"):
+            page.go_back()
+        expect(page.locator("#idle")).to_be_visible()
 
 
 def test_events_carry_codes_and_states_only(kiosk):

@@ -1,6 +1,8 @@
 // Short tones, off until somebody switches them on: people stand close together at a kiosk.
 
-const TONES = { found: [660], safe: [660, 880], exposed: [440, 440, 440], clerk: [520, 520], failed: [300] };
+const TONES = {
+  found: [660], safe: [660, 880], exposed: [440, 440, 440], clerk: [520, 520], failed: [300], released: [660, 880],
+};
 const TONE_S = 0.16;
 
 export class Sound {

@@ -2,7 +2,7 @@
 
 import { Sound } from "./sound.js";
 
-const FINAL = new Set(["safe", "exposed", "clerk", "failed"]);
+const FINAL = new Set(["safe", "exposed", "clerk", "failed", "released"]);
 const LINE_LOST_MS = 20_000; // after so long without the kiosk no card stays, whatever it said
 const BACK_TO_VIETNAMESE_MS = 60_000; // nobody at the kiosk for so long: the next one finds it as it was
 
@@ -10,6 +10,7 @@ const lang = document.body.dataset.lang;
 const board = document.querySelector("#cards");
 const idle = document.querySelector("#idle");
 const trouble = document.querySelector("#trouble");
+const offline = document.querySelector("#offline");
 const waiting = document.querySelector("#waiting");
 const sound = new Sound(document.querySelector("#sound"));
 const cards = new Map(); // code → { element, state }
@@ -32,6 +33,7 @@ function show(picture) {
     }
   }
   worry(picture.trouble);
+  offline.hidden = true;
   document.querySelector("#near").textContent = picture.near;
   document.querySelector("#far").textContent = picture.far;
   arrange();
@@ -45,8 +47,8 @@ function worry(kind) {
 }
 
 function arrange() {
-  idle.hidden = cards.size > 0;
-  board.dataset.crowd = cards.size < 2 ? "one" : cards.size === 2 ? "two" : cards.size <= 6 ? "few" : "many";
+  idle.hidden = cards.size > 0 || !trouble.hidden || !offline.hidden; // nobody is invited in vain
+  board.dataset.crowd = ["one", "one", "two", "three"][cards.size] ?? (cards.size <= 6 ? "few" : "many");
   clearTimeout(nobody);
   if (cards.size === 0 && lang !== "vi") {
     nobody = setTimeout(() => location.replace("/"), BACK_TO_VIETNAMESE_MS);
@@ -101,15 +103,18 @@ async function tell(code, state) {
     return;
   }
   const element = holder.content.firstElementChild;
-  element.querySelector(".done").addEventListener("click", () => {
-    fetch(`/cards/${code}`, { method: "DELETE" }).catch(() => null);
-    remove(code);
-    arrange();
-  });
+  element.querySelector(".done").addEventListener("click", () => done(code));
   element.querySelector(".data")?.addEventListener("click", () => hold(element, code, "GET"));
   card.element.replaceWith(element);
   card.element = element;
   sound.verdict(state);
+}
+
+// The wearer has seen enough.
+function done(code) {
+  fetch(`/cards/${code}`, { method: "DELETE" }).catch(() => null);
+  remove(code);
+  arrange();
 }
 
 // What is held of the wearer, in a dialog that goes with the card.
@@ -141,7 +146,9 @@ function listen() {
     show(JSON.parse(event.data));
   });
   line.addEventListener("error", () => {
-    worry("kiosk");
+    worry(null);
+    offline.hidden = false;
+    arrange();
     lineLost ||= setTimeout(() => {
       [...cards.keys()].forEach(remove);
       arrange();
@@ -152,5 +159,11 @@ function listen() {
   });
 }
 
+document.addEventListener("keydown", (event) => {
+  const [only, ...others] = cards.keys();
+  if (event.key === "Escape" && only && !others.length && FINAL.has(cards.get(only).state) && !event.defaultPrevented && !document.querySelector("dialog")) {
+    done(only);
+  }
+});
 arrange();
 listen();

@@ -1,0 +1,221 @@
+"""Whoever reads Vietnamese meets no English on the pages: not in their words, and not in what goes wrong."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+from web_kit import PASSWORD, result, serial, site_over
+
+from host_tools.fleet import ledger
+from host_tools.fleet.alerts import HAND, SENT, WAITING
+from host_tools.fleet.people import PersonError, clean
+from host_tools.fleet.staff_csv import _sentence
+from host_tools.matching.rules import load_rules
+from host_tools.storage import database
+from host_tools.web import vietnamese as catalogue
+from host_tools.web.app import build_app
+from host_tools.web.failures import WORDS
+from host_tools.web.pages import Pages
+from host_tools.web.screen import Card, details
+from host_tools.web.vietnamese import vietnamese
+
+HOST_TOOLS = Path(__file__).parents[2] / "host_tools"
+# What a page's handler calls; what only the command line or a kiosk's start can meet is not shown on a page.
+REACHED = [
+    HOST_TOOLS / f"{name}.py"
+    for name in (
+        *("fleet/accounts", "fleet/alerts", "fleet/ledger", "fleet/people", "fleet/privacy", "fleet/staff_csv"),
+        *("web/login", "web/site", "web/staff_office", "web/staff_people", "web/staff_tokens"),
+        *("web/staff_release", "kiosk/release_desk"),
+    )
+]
+LETTERS = "ăâđêôơưàáảãạằắẳẵặầấẩẫậèéẻẽẹềếểễệìíỉĩịòóỏõọồốổỗộờớởỡợùúủũụừứửữựỳýỷỹỵ"
+
+
+def sentence_of(node: ast.expr) -> str | None:
+    """The text of a string with fields in it, each filled with something; None: it is made elsewhere."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.JoinedStr(values=values):
+            return "".join(str(each.value) if isinstance(each, ast.Constant) else "7407NX" for each in values)
+    return None
+
+
+@cache
+def raised() -> dict[str, str]:
+    """Sentences of errors, and where they are made."""
+    found = {}
+    for path in REACHED:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and node.args:
+                name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+                sentence = sentence_of(node.args[0])
+                if sentence and (name.endswith("Error") or name == "__init__"):
+                    found[sentence] = f"{path.name}:{node.lineno}"
+    return found
+
+
+def test_the_search_finds_sentences():
+    assert len(raised()) > 30
+    assert "Name or password is wrong." in raised()
+
+
+@pytest.mark.parametrize("sentence", raised())
+def test_every_sentence_of_a_page_has_its_vietnamese(sentence):
+    said = vietnamese(sentence)
+    assert said, f"{raised()[sentence]}: add it to host_tools/web/vietnamese.py"
+    assert any(letter in LETTERS for letter in said.lower())
+    assert ("Không có gì thay đổi." in said) == ("Nothing was changed." in sentence)
+    assert said.endswith(".")
+    assert ".." not in said
+
+
+@pytest.mark.parametrize("english", catalogue._SENTENCES)
+def test_a_translation_fills_in_no_more_than_it_is_given(english):
+    fields = set(re.findall(r"\{(\w+)\}", english))
+    assert set(re.findall(r"\{(\w+)\}", catalogue._SENTENCES[english])) <= fields
+    assert english.rstrip(".") == english
+
+
+@pytest.mark.parametrize("state", ledger._WHY_NOT)
+@pytest.mark.parametrize("deed", ledger._WAYS)
+def test_why_a_deed_is_not_possible(deed, state):
+    why = ledger._WHY_NOT[state]
+    said = vietnamese(f"Token 7407NX: {deed} is not possible, since {why}. Nothing was changed.")
+    assert said
+    assert said.startswith("Thẻ 7407NX: không ")
+    assert why not in said
+    assert f" {deed} " not in said
+
+
+@pytest.mark.parametrize("advice", [*database._ADVICE.values(), database._GENERAL_ADVICE])
+def test_what_to_do_about_the_database(advice):
+    said = vietnamese(
+        f"The database kiosk.sqlite cannot be used: disk I/O error. Nothing of this step was stored; what was there "
+        f"before is untouched, and the token keeps its log until it is stored. {advice}"
+    )
+    assert said
+    assert advice.rstrip(".") not in said
+    assert "Cơ sở dữ liệu kiosk.sqlite không dùng được (disk I/O error)." in said
+
+
+@pytest.mark.parametrize("what", ["name", "staff number", "agency", "district", "address"])
+def test_fields_have_their_names(what):
+    with pytest.raises(PersonError) as missing:
+        clean(what, "")
+    said = vietnamese(str(missing.value))
+    assert said == f"Thiếu {catalogue._PARTS[what]}. Không có gì thay đổi."
+
+
+def test_a_list_names_its_faults_line_by_line():
+    faults = {
+        2: "The name is missing.",
+        3: "staff number 'A1' stands in line 2 too",
+        4: "Token 7407NX: assign is not possible, since it has been returned and still holds its wearer's log; "
+        "wipe it first.",
+        5: "a unit needs its agency.",
+        **dict.fromkeys(range(6, 40), "The name is missing."),
+    }
+    said = vietnamese(_sentence(faults))
+    assert said
+    assert said.startswith(
+        "Chưa nhập danh sách, không có gì thay đổi. Hãy sửa: dòng 2: Thiếu họ tên; dòng 3: mã nhân viên 'A1' đã có ở "
+        "dòng 2; dòng 4: Thẻ 7407NX: không phát được, vì thẻ đã trả"
+    )
+    assert said.endswith("; và 18 lỗi nữa.")
+    assert not re.search(r"\b(line|the|is|missing|token|nothing)\b", said, re.IGNORECASE)
+
+
+def test_what_is_in_no_list_stays_as_it_is():
+    assert vietnamese("The moon is full.") is None
+
+
+# Words of the English pages that no Vietnamese page, name or format has. Column names stand in <code>.
+ENGLISH = re.compile(
+    r"\b(the|of|and|or|is|are|not|was|were|to|from|for|with|by|there|here|you|your|please|token|tokens|wearer|people|"
+    r"person|name|password|account|search|find|state|unit|units|agency|district|share|list|alert|alerts|waiting|told|"
+    r"audit|settings|days|day|minutes|hours|ago|cases|contacts|close|history|battery|memory|sync|staff|desk|done|back|"
+    r"next|before|after|lost|returned|wiped|revoked|assigned|new|register|enter|import|export|delete|save|change|print|"
+    r"fetch|role|clerk|officer|login|refused|look|fleet|yes|no|nothing|none|all|why|result|safe|warning)\b",
+    re.IGNORECASE,
+)
+ROLES_AND_MACHINES = (
+    "admin",
+    "clerk",
+    "officer",
+    "viewer",
+    "test",
+    "testclient",
+    "simulation",
+)  # accounts of the tests
+SHOWN = {
+    "admin": ("", "/tokens", "/tokens?q=khong", f"/tokens/{serial(1).hex()}", f"/tokens/{serial(6).hex()}", "/units",
+              "/people", "/people/1", "/audit", "/accounts", "/settings", "/password", "/nowhere"),
+    "officer": ("", "/alerts", "/people/2", "/release"),
+}  # fmt: skip
+
+
+def words_of(html):
+    """What a page says, to eyes and to screen readers."""
+    assert 'lang="vi"' in html
+    html = re.sub(r"<code>.*?</code>|<a class=.language.*?</a>", " ", html, flags=re.DOTALL)
+    spoken = re.findall(r'(?:aria-label|alt|title|placeholder)="([^"]*)"', html)
+    return " ".join([*spoken, re.sub(r"<[^>]*>", " ", html)])
+
+
+@pytest.fixture
+def open_page(office):
+    """Gets a page in Vietnamese, logged in as a role."""
+    site = site_over(office)
+
+    def get(role, path):
+        client = TestClient(build_app(site), "http://localhost:8000", client=("127.0.0.1", 50000))
+        _, session = office.accounts.log_in(role, PASSWORD, "test")
+        client.cookies.set("bluezone_session", session, path="/staff")
+        return client.get(f"/staff{path}").text
+
+    return get
+
+
+@pytest.mark.parametrize(("role", "path"), [(role, path) for role, paths in SHOWN.items() for path in paths])
+def test_no_english_on_a_page(open_page, role, path):
+    words = words_of(open_page(role, path))
+    own = re.sub(rf"\b({'|'.join(ROLES_AND_MACHINES)})\b", "", words)
+    assert ENGLISH.findall(own) == []
+    assert any(letter in LETTERS for letter in own)
+
+
+@pytest.mark.parametrize("page", ["login", "setup", "away", "wearer"])
+def test_no_english_before_logging_in(page):
+    html = Pages().render(page, "vi", sentence="", shortest=10, simulated=True)
+    assert ENGLISH.findall(words_of(html)) == []
+
+
+def test_no_english_on_a_card():
+    for exposed in (False, True):
+        told = details(result(1, exposed=exposed), load_rules())
+        card = Card("7407NX", "exposed" if exposed else "safe", details=told)
+        assert ENGLISH.findall(words_of(f'lang="vi"{Pages().render("card", "vi", card=card)}')) == []
+    for kind in WORDS:
+        card = Card("7407NX", "failed", failure=kind)
+        assert ENGLISH.findall(words_of(f'lang="vi"{Pages().render("card", "vi", card=card)}')) == []
+
+
+def test_every_deed_of_the_audit_has_its_vietnamese():
+    known = vars(Pages()._environment.get_template("words.html").module)["AUDIT_WORDS"]
+    deeds = {*ledger.DEEDS, "enter person", "change person", *(f"alert {state}" for state in (SENT, WAITING, HAND))}
+    for path in HOST_TOOLS.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "note":
+                deeds |= {
+                    each.value
+                    for argument in node.args[3:4]
+                    for each in ast.walk(argument)
+                    if isinstance(each, ast.Constant) and isinstance(each.value, str) and each.value != "alert "
+                }
+    assert len(deeds) > 20
+    assert deeds - known.keys() == set()
