@@ -91,6 +91,10 @@ _SENTENCES = {
         "Cảnh báo số {number} không còn chờ: người khác đã xử lý"
     ),
     "Addresses are of kind {kinds}, not {kind}": "Cổng gửi là một trong: {kinds}",
+    "apprise knows no gateway like this one, with the address {address}. See https://appriseit.com for the URL of "
+    "yours": (
+        "apprise không biết cổng gửi nào như vậy cho địa chỉ {address}. Xem cách viết địa chỉ cổng ở https://appriseit.com"
+    ),
     "A gateway's URL needs {mark} where the wearer's goes": (
         "Địa chỉ của cổng phải có {mark} ở chỗ ghi liên hệ của người đeo"
     ),

@@ -261,7 +261,7 @@ def test_an_address_that_no_gateway_knows_goes_to_a_person_at_once(office, expos
 
 def test_a_gateway_that_hangs_is_left_to_itself(office, exposed, hands, monkeypatch):
     office.results.rematch(list_of(CASE_KEY), RULES)
-    monkeypatch.setattr(alerts, "_ANSWER_S", 0.0)
+    monkeypatch.setattr(alerts, "ANSWER_S", 0.0)
     answers = Event()
 
     def hanging(*_args):

@@ -210,10 +210,11 @@ def test_every_deed_of_the_audit_has_its_vietnamese():
     deeds = {*ledger.DEEDS, "enter person", "change person", *(f"alert {state}" for state in (SENT, WAITING, HAND))}
     for path in HOST_TOOLS.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "note":
+            place = {"note": 3, "_note": 1}.get(getattr(getattr(node, "func", None), "attr", ""))
+            if isinstance(node, ast.Call) and place is not None:
                 deeds |= {
                     each.value
-                    for argument in node.args[3:4]
+                    for argument in node.args[place : place + 1]
                     for each in ast.walk(argument)
                     if isinstance(each, ast.Constant) and isinstance(each.value, str) and each.value != "alert "
                 }
