@@ -21,6 +21,7 @@ from .clock import Clock
 from .handing_out import HandingOut
 from .ledger import LedgerError
 from .people import PERSON, Entry, People, PersonError, Unit
+from .sheet import plain, sheet
 from .tables import assignment_table, person_table, unit_table
 
 COLUMNS = ("staff_number", "name", "agency", "district", "kind", "address", "token")
@@ -35,9 +36,6 @@ VIETNAMESE_KINDS = {
 }  # fmt: skip
 _MOST_BYTES = 20_000_000
 _NAMED = 20  # faults that a sentence lists
-# Spreadsheets take cells that begin so for formulas.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_BOM = "\ufeff"  # by which spreadsheets know UTF-8
 
 
 def _key(text: str) -> str:
@@ -51,9 +49,7 @@ _KINDS = {_key(said): kind for kind, said in VIETNAMESE_KINDS.items()}
 
 def template(vietnamese: bool) -> str:
     """A list of nobody, to be filled in: its first line alone."""
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\r\n").writerow(VIETNAMESE.values() if vietnamese else COLUMNS)
-    return _BOM + out.getvalue()
+    return sheet([*VIETNAMESE.values()] if vietnamese else COLUMNS, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,21 +123,18 @@ class StaffCsv:
             .where(p.erased_s.is_(None))
             .order_by(p.id)
         )
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\r\n")
-        writer.writerow(COLUMNS)
         with self._database.writing() as connection:
             audit.note(connection, self._now(), actor, "export staff")
             rows = connection.execute(query).all()
-        for row in rows:
-            person = self._people.opened(row)
-            unit = person.unit or Unit("", "", "")
-            cells = (
-                person.staff_number, person.name, unit.agency, unit.district, unit.kind, person.address,
-                row.short_code or "",
-            )  # fmt: skip
-            writer.writerow([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells])
-        return _BOM + out.getvalue()
+        return sheet(COLUMNS, map(self._cells, rows))
+
+    def _cells(self, row: sa.Row) -> tuple[str, ...]:
+        person = self._people.opened(row)
+        unit = person.unit or Unit("", "", "")
+        return (
+            person.staff_number, person.name, unit.agency, unit.district, unit.kind, person.address,
+            row.short_code or "",
+        )  # fmt: skip
 
 
 def _lines(data: bytes) -> Iterator[tuple[int, dict[str, str]]]:
@@ -169,15 +162,10 @@ def _lines(data: bytes) -> Iterator[tuple[int, dict[str, str]]]:
                 continue
             if len(row) != len(head):
                 raise UserError(f"Line {reader.line_num} has {len(row)} cells, not {len(head)}. Nothing was changed.")
-            cells = dict.fromkeys(COLUMNS, "") | dict(zip(head, map(_plain, row), strict=True))
+            cells = dict.fromkeys(COLUMNS, "") | dict(zip(head, map(plain, row), strict=True))
             yield reader.line_num, cells
     except csv.Error as error:
         raise UserError(f"Line {reader.line_num} is no CSV: {error}. Nothing was changed.") from None
-
-
-def _plain(cell: str) -> str:
-    cell = cell.strip()
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
 
 
 def _fault(error: UserError) -> str:

@@ -9,22 +9,23 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import structlog
 
 from host_tools.errors import UserError
+from host_tools.fleet.desk import TurnedAway
 from host_tools.link.adapter import Adapter
 from host_tools.link.bluetooth import FoundToken, connected, tokens_in_sync_mode
 from host_tools.link.errors import AnswerTimeout, LinkLost, SessionError
 from host_tools.link.session import KioskSession, TokenInfo
 from host_tools.link.synchronise import SyncResult, synchronise
+from host_tools.matching.assessment import Listed, assess
 from host_tools.matching.case_finder import CaseFinder
 from host_tools.matching.explanation import ListVersion
-from host_tools.matching.exposures import match_encounters
 from host_tools.matching.national_list import NationalList
 from host_tools.matching.rules import Rules
-from host_tools.matching.verdict import Verdict, infectious_periods, judge
+from host_tools.matching.verdict import Verdict
 from host_tools.provisioning.token_keys import KioskRoot
 from host_tools.storage.store import Encounter, Store
 from tracing.kiosk_messages import VERDICT_CLERK, VERDICT_EXPOSED, VERDICT_SAFE
@@ -74,14 +75,14 @@ class Screen(Protocol):
 class Desk(Protocol):
     """What the ledger says about the tokens that come (host_tools.fleet.desk)."""
 
-    def check_clock(self, now_s: float) -> None:
+    async def check_clock(self, now_s: float) -> None:
         """Raises UserError when the kiosk's clock cannot be right: it would put a false one into the token."""
 
-    def encounters(self, serial: bytes, now_s: int) -> list[Encounter]:
+    async def encounters(self, serial: bytes, now_s: int) -> list[Encounter]:
         """What the wearer may be judged by. Raises TurnedAway when the token is not for who holds it."""
         ...
 
-    def told(
+    async def told(
         self,
         serial: bytes,
         encounters: list[Encounter],
@@ -107,24 +108,20 @@ class Releases(Protocol):
         """One visit of the awaited token."""
 
 
-class TurnedAway(UserError):
-    """The token is not for whoever holds it: the wearer is sent to the clerk, and told nothing else."""
-
-
 class OpenDesk:
     """A desk without a ledger: every token is its wearer's."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def check_clock(self, now_s: float) -> None:
+    async def check_clock(self, now_s: float) -> None:
         """Any time will do."""
 
-    def encounters(self, serial: bytes, now_s: int) -> list[Encounter]:
+    async def encounters(self, serial: bytes, now_s: int) -> list[Encounter]:
         """All that is stored."""
-        return self._store.encounters(serial)
+        return await asyncio.to_thread(self._store.encounters, serial)
 
-    def told(
+    async def told(
         self,
         serial: bytes,
         encounters: list[Encounter],
@@ -148,25 +145,6 @@ class NoReleases:
 
     async def serve(self, code: str, session: AbstractAsyncContextManager[KioskSession]) -> None:
         """None is awaited."""
-
-
-def assess(encounters: list[Encounter], cases: NationalList, finder: CaseFinder, rules: Rules) -> Verdict:
-    """The verdict on a wearer's encounters.
-
-    Args:
-        finder: of `cases`.
-    """
-    index = finder.index_for(encounters, rules.tolerance_s)
-    exposures = match_encounters(encounters, index, rules.tolerance_s)
-    return judge(exposures, rules, infectious_s=infectious_periods(cases.cases, exposures))
-
-
-class Listed(NamedTuple):
-    """A national list, ready for use, and which one it is."""
-
-    cases: NationalList
-    finder: CaseFinder
-    version: ListVersion | None
 
 
 class Kiosk:
@@ -306,7 +284,7 @@ class Kiosk:
             result = await synchronise(session, self._store, now, progress)
             serial = result.info.serial
             try:
-                encounters = self._desk.encounters(serial, int(now()))
+                encounters = await self._desk.encounters(serial, int(now()))
             except TurnedAway as error:
                 await session.show_verdict(VERDICT_CLERK)
                 with contextlib.suppress(SessionError):
@@ -316,7 +294,7 @@ class Kiosk:
             cases, finder, version = self.listed
             verdict = assess(encounters, cases, finder, self._rules)
             await session.show_verdict(VERDICT_EXPOSED if verdict.kind == "exposed" else VERDICT_SAFE)
-            self._desk.told(serial, encounters, verdict, int(now()), version)
+            await self._desk.told(serial, encounters, verdict, int(now()), version)
             with contextlib.suppress(SessionError):
                 await session.bye()  # everything is stored: a link that is lost now costs nothing
         now_s = int(now())
@@ -331,7 +309,7 @@ class Kiosk:
 
     @contextlib.asynccontextmanager
     async def _session(self, token: FoundToken) -> AsyncIterator[KioskSession]:
-        self._desk.check_clock(self._now())
+        await self._desk.check_clock(self._now())
         async with contextlib.AsyncExitStack() as stack:
             async with self._radio:
                 transport = await stack.enter_async_context(connected(self._adapter, token))

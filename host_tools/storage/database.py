@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 import sqlalchemy as sa
 import sqlalchemy.event
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from host_tools.errors import UserError
 from tracing import records as formats
@@ -185,7 +186,7 @@ class Database:
             if not self.is_sqlite:
                 with self._failures():
                     connection = stack.enter_context(self._engine.connect())
-                    stack.callback(connection.invalidate)  # which lets go of the lock, even when the server is away
+                    stack.callback(_let_go, connection, number)
                     taken = connection.scalar(sa.select(sa.func.pg_try_advisory_lock(number)))
                     connection.commit()
                 yield bool(taken)
@@ -211,7 +212,7 @@ class Database:
     def _failures(self) -> Iterator[None]:
         try:
             yield
-        except (DBAPIError, sqlite3.Error) as error:
+        except (DBAPIError, NoConnection, sqlite3.Error) as error:  # NoConnection: all wait for the same lock
             cause = error.orig if isinstance(error, DBAPIError) else error
             self.failed = True
             raise StorageError(
@@ -236,6 +237,13 @@ class Database:
                     raise
 
 
+def _let_go(connection: sa.Connection, number: int) -> None:
+    """Give an advisory lock back at once: a server takes its time to notice that a connection has ended."""
+    with contextlib.suppress(DBAPIError):  # it is away, and the lock with it
+        connection.execute(sa.select(sa.func.pg_advisory_unlock(number)))
+    connection.invalidate()
+
+
 def _is_file(file: str | None) -> TypeGuard[str]:
     return bool(file) and file != ":memory:" and not file.startswith("file:")
 
@@ -256,6 +264,8 @@ def _url(place: str) -> sa.URL:
 
 
 def _advice(cause: BaseException | None) -> str:
+    if isinstance(cause, NoConnection):
+        return _BUSY
     # Extended names, such as SQLITE_READONLY_DIRECTORY, begin with the plain one.
     name = "_".join(getattr(cause, "sqlite_errorname", "").split("_")[:2])
     state = getattr(cause, "sqlstate", "") or ""
