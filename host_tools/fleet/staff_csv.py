@@ -49,7 +49,7 @@ _KINDS = {_key(said): kind for kind, said in VIETNAMESE_KINDS.items()}
 
 def template(vietnamese: bool) -> str:
     """A list of nobody, to be filled in: its first line alone."""
-    return sheet([*VIETNAMESE.values()] if vietnamese else COLUMNS, ())
+    return sheet(tuple(VIETNAMESE.values()) if vietnamese else COLUMNS, ())
 
 
 @dataclass(frozen=True, slots=True)
