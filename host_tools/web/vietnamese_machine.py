@@ -163,7 +163,9 @@ MACHINE_SENTENCES = {
     "it had not arrived after {seconds} s": "sau {seconds} giây vẫn chưa tải xong",
     # Alerts on their way
     "the gateway failed ({error})": "cổng gửi gặp lỗi ({error})",
-    "no gateway for addresses of kind {kind} is set": "chưa đặt cổng gửi cho loại liên hệ này, ở trang Thiết lập",
+    "no gateway for addresses of kind {kind} is set": (
+        "chưa đặt cổng gửi cho loại liên hệ này (quản trị đặt ở trang Thiết lập)"
+    ),
 }
 MACHINE_PARTS = {
     "the kiosk ended while it was being sent; it may have arrived": "quầy dừng khi đang gửi; có thể tin đã đến",

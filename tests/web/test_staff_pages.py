@@ -5,6 +5,7 @@ import contextlib
 import json
 
 import pytest
+import sqlalchemy as sa
 from playwright.sync_api import Page, expect
 from test_wearer_screen import serious
 from web_kit import AUTHORITY, CHALLENGE, CODES, PASSWORD, ROLES, ReleasingToken, keep, serial
@@ -180,6 +181,25 @@ def test_a_list_comes_in_whole_or_not(open_as, tmp_path):
     with page.expect_download() as download:
         page.get_by_role("button", name="Export all").click()
     assert "Lê Thị Một" in download.value.path().read_text(encoding="utf-8-sig")
+
+
+@pytest.mark.parametrize("lang", ["vi", "en"])
+def test_what_is_to_be_done_about_an_alert_is_in_sight_whatever_kept_it(open_as, kiosk, lang):
+    set_problem = "UPDATE alert SET problem = :said"
+    with kiosk.site.office.database.writing() as connection:
+        long = "the gateway did not answer in time; it may have taken it"
+        connection.execute(sa.text(set_problem), {"said": long})
+    try:
+        page = open_as("officer", "/alerts", lang)
+        expect(page.locator(".told").first).to_contain_text("may" if lang == "en" else "có thể")
+        button = page.locator("td button").first.bounding_box()
+        region = page.locator(".scroll").bounding_box()
+        assert button is not None
+        assert region is not None
+        assert button["x"] + button["width"] <= region["x"] + region["width"]
+    finally:
+        with kiosk.site.office.database.writing() as connection:
+            connection.execute(sa.text(set_problem), {"said": ""})
 
 
 def test_an_alert_is_told_in_person_once(open_as):

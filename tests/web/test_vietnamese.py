@@ -248,7 +248,8 @@ def test_every_deed_of_the_audit_has_its_vietnamese():
         ("The national list l.json is not signed. Nothing of it was used; fetch l.json.sig as well, or ask the "
          "authority. The list of before stays in use.",
          "Danh sách l.json không có chữ ký: xin cơ quan y tế danh sách có chữ ký."),
-        ("no gateway for addresses of kind mail is set", "Chưa đặt cổng gửi cho loại liên hệ này, ở trang Thiết lập."),
+        ("no gateway for addresses of kind mail is set",
+         "Chưa đặt cổng gửi cho loại liên hệ này (quản trị đặt ở trang Thiết lập)."),
         ("the gateway did not answer in time; it may have taken it", "Cổng gửi không trả lời kịp; có thể tin đã gửi."),
     ],
 )  # fmt: skip
