@@ -16,6 +16,7 @@ from host_tools.command_words import with_words
 from host_tools.errors import UserError
 
 EXIT_UNUSABLE = 2
+EXIT_INTERRUPTED = 130  # as a shell says it of SIGINT
 
 
 def new_app() -> typer.Typer:
@@ -33,16 +34,20 @@ def build_app() -> typer.Typer:
     """The whole command."""
     from host_tools.authority import commands as authority
     from host_tools.fleet import commands as fleet
-    from host_tools.fleet import file_commands as files
+    from host_tools.fleet import export_commands as export
     from host_tools.kiosk import commands as kiosk
+    from host_tools.kiosk import report_commands as report
     from host_tools.matching import bulk_commands as bulk_matching
     from host_tools.matching import commands as matching
     from host_tools.matching import list_commands as lists
     from host_tools.provisioning import commands as provisioning
+    from host_tools.simulation import commands as simulation
     from host_tools.web import commands as web
 
     app = new_app()
-    for part in (matching, bulk_matching, lists, kiosk, fleet, files, web, provisioning, authority):
+    for part in (
+        matching, bulk_matching, lists, simulation, kiosk, fleet, export, report, web, provisioning, authority,
+    ):  # fmt: skip
         part.register(app)
     return app
 
@@ -54,8 +59,8 @@ def run(app: typer.Typer, args: Sequence[str]) -> int:
         args: the words after the command's name.
 
     Returns:
-        The exit status: 0, or 2 when the input is unusable. Then the reason is on stderr in one sentence,
-        and with `--json` also on stdout as `{"error": …}`, so that a program never reads an empty answer.
+        The exit status: 0, 130 after Ctrl-C, or 2 when the input is unusable. Then the reason is on stderr in one
+        sentence, and with `--json` also on stdout as `{"error": …}`, so that a program never reads an empty answer.
     """
     try:
         status = with_words(get_command(app)).main(args=list(args), prog_name="bluezone", standalone_mode=False)
@@ -69,7 +74,7 @@ def run(app: typer.Typer, args: Sequence[str]) -> int:
         command = context.command_path if context else app.info.name
         return _unusable(f"{said}. See `{command} --help`.", args)
     except typer.Abort:
-        return 130
+        return EXIT_INTERRUPTED
     return status if isinstance(status, int) else 0
 
 

@@ -3,7 +3,6 @@
 Where nothing fits, the shell offers files: `--rules` takes a name or a file.
 """
 
-import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -40,6 +39,8 @@ def boards(incomplete: str) -> list[str]:
 
 def tokens(context: typer.Context, incomplete: str) -> list[str]:
     """Short codes of the ledger, if the database is a file. No name is read, so the audit has nothing to note."""
+    import sqlite3
+
     place = Path(str(context.params.get("database") or "kiosk.sqlite"))
     if not place.is_file():
         return []

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from host_tools.answers import Json
 from host_tools.authority.release_commands import add_release_commands
 from host_tools.errors import UserError
 from host_tools.matching.list_options import Kind
@@ -19,7 +20,6 @@ _Port = Annotated[
     int, typer.Option(min=0, max=65535, help="Where to serve, on this computer only; 0: any that is free.")
 ]
 _Seconds = Annotated[float | None, typer.Option(help="How long to serve; without it until Ctrl-C.")]
-_Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
 _PORT = 8443
 _DEMO_PASSPHRASE = "only for demonstrations"
 
@@ -35,7 +35,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="authority")
 
 
-def init(folder: _Folder, passphrase_file: PassphraseFile = None, as_json: _Json = False) -> None:
+def init(folder: _Folder, passphrase_file: PassphraseFile = None, as_json: Json = False) -> None:
     """Make the authority's key pair; the private key lies encrypted under a passphrase."""
     from host_tools.authority.signing import make_keys
     from host_tools.provisioning.passphrase import passphrase
@@ -54,7 +54,7 @@ def publish(
     entries: Annotated[Path, typer.Option(help="New entries, in the format of the national list.")],
     passphrase_file: PassphraseFile = None,
     kind: Kind = "F0",
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Add entries to a list and sign it as a new version."""
     import time
@@ -74,14 +74,14 @@ def serve(
     port: _Port = _PORT,
     certificate: Annotated[Path | None, typer.Option(help="PEM with key and certificate; without it: http.")] = None,
     seconds: _Seconds = None,
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> None:
     """Serve the lists and their signatures on this computer."""
     _serve(folder, port, certificate, seconds, as_json, {})
 
 
 def demo(
-    folder: _Folder = Path("build/authority"), port: _Port = _PORT, seconds: _Seconds = None, as_json: _Json = False
+    folder: _Folder = Path("build/authority"), port: _Port = _PORT, seconds: _Seconds = None, as_json: Json = False
 ) -> None:
     """Sign lists of made-up cases and serve them over https, with keys that are made for it."""
     import time

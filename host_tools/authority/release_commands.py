@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
+from host_tools.answers import Json
 from host_tools.errors import UserError
 from host_tools.provisioning.key_commands import KeyFile, PassphraseFile
-
-_AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
 
 
 def add_release_commands(app: typer.Typer) -> None:
@@ -24,7 +23,7 @@ def code(
     serial: Annotated[str, typer.Option(help="The token's serial, 16 hex digits, as the kiosk shows it.")],
     challenge: Annotated[str, typer.Option(help="The challenge, 10 hex digits, as the kiosk shows it.")],
     passphrase_file: PassphraseFile = None,
-    as_json: _AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """Give the one-time code that lets one token release its keys, in the session that has shown the challenge."""
     from host_tools.authority.release import code_for
@@ -46,7 +45,7 @@ def open_release(
         datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last UTC day; by default the release's.")
     ] = None,
     passphrase_file: PassphraseFile = None,
-    as_json: _AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """Open a release: the person's daily key and history in Bluezone's forms."""
     from host_tools.authority import release as releases

@@ -1,23 +1,23 @@
-"""What the fleet's commands share: options, the open office, and answers in words or JSON."""
+"""What the fleet's commands share: options, the open office, and answers."""
 
 import getpass
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from host_tools.answers import Json as Json
+from host_tools.answers import say as say
 from host_tools.command_completion import tokens
 from host_tools.errors import UserError
 
 if TYPE_CHECKING:
     from host_tools.fleet.office import Office
 
-Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
 Where = Annotated[
     str,
     typer.Option(
@@ -86,11 +86,6 @@ def secret(file: Path | None, what: str, twice: bool = False) -> str:
     if not sys.stdin.isatty():
         raise UserError(f"{what}: there is no terminal to type it at. Nothing was changed. Name a file that holds it.")
     return typer.prompt(what, hide_input=True, confirmation_prompt=twice, err=True)
-
-
-def say(as_json: bool, answer: dict[str, Any], sentence: str) -> None:
-    """Print the answer."""
-    print(json.dumps(answer, ensure_ascii=False) if as_json else sentence)
 
 
 def person_of(office: "Office", staff: str) -> int:

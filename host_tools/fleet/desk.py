@@ -4,7 +4,7 @@ import asyncio
 
 import sqlalchemy as sa
 
-from host_tools.kiosk.service import TurnedAway
+from host_tools.errors import UserError
 from host_tools.matching.explanation import ListVersion
 from host_tools.matching.verdict import Verdict
 from host_tools.storage.database import Database
@@ -24,8 +24,12 @@ _REASONS = {
 }
 
 
+class TurnedAway(UserError):
+    """The token is not for whoever holds it: the wearer is sent to the clerk, and told nothing else."""
+
+
 class FleetDesk:
-    """What service.Kiosk asks, by way of DeskInThreads; see service.Desk."""
+    """What kiosk.service.Kiosk asks, by way of DeskInThreads; see its Desk."""
 
     def __init__(self, database: Database, ledger: Ledger, results: Results, privacy: Privacy) -> None:
         self._database = database

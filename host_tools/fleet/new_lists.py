@@ -1,6 +1,6 @@
 """Every list once: what is stored is held against it when it comes, and not again while it stays."""
 
-from host_tools.kiosk.service import Listed
+from host_tools.matching.assessment import Listed
 from host_tools.matching.rules import Rules
 
 from .results import Rematch, Results

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 
 import sqlalchemy as sa
 
-from host_tools.kiosk.service import assess
+from host_tools.matching.assessment import assess
 from host_tools.matching.case_finder import CaseFinder, Logged
 from host_tools.matching.day_result import DayResult, by_day
 from host_tools.matching.explanation import ListVersion

@@ -1,4 +1,4 @@
-"""`bluezone demo`, `bluezone sync` and `bluezone release`."""
+"""`bluezone sync` and `bluezone release`."""
 
 import json
 from pathlib import Path
@@ -26,23 +26,8 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the subcommands."""
-    app.command()(demo)
     app.command()(with_list_options(sync))
     app.command()(release)
-
-
-def demo(
-    seed: Annotated[int, typer.Option(help="Of all randomness: the same seed gives the same radio trace.")] = 1,
-    scenario: Annotated[Path | None, typer.Option(help="A scenario file; by default a morning in an office.")] = None,
-    out: Annotated[Path, typer.Option(help="Where results go.")] = Path("build/demo"),
-    as_json: Json = False,
-) -> None:
-    """A scenario in virtual time: tokens meet, the kiosk reads them, the verdict stands beside the truth."""
-    from .demo_view import run_demo
-
-    print_json = run_demo(scenario, seed, out, as_json)
-    if as_json:
-        print(json.dumps(print_json, ensure_ascii=False))
 
 
 def sync(

@@ -14,13 +14,13 @@ from host_tools.authority import release_bundle
 from host_tools.authority.release_bundle import Release
 from host_tools.errors import UserError
 from host_tools.fleet import audit
+from host_tools.fleet.desk import TurnedAway
 from host_tools.fleet.office import Office
 from host_tools.link.session import KioskSession
 from host_tools.storage.store import Encounter
 from tracing.wire import SHORT_CODE_LETTERS, short_code
 
 from .release import CODE_LETTERS, TRIES, CodesRefused, release_in
-from .service import TurnedAway
 
 MOST = 8  # at once, those that have ended included
 PRESS_WITHIN_S = 600.0

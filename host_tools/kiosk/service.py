@@ -9,22 +9,23 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import structlog
 
 from host_tools.errors import UserError
+from host_tools.fleet.desk import TurnedAway
 from host_tools.link.adapter import Adapter
 from host_tools.link.bluetooth import FoundToken, connected, tokens_in_sync_mode
 from host_tools.link.errors import AnswerTimeout, LinkLost, SessionError
 from host_tools.link.session import KioskSession, TokenInfo
 from host_tools.link.synchronise import SyncResult, synchronise
+from host_tools.matching.assessment import Listed, assess
 from host_tools.matching.case_finder import CaseFinder
 from host_tools.matching.explanation import ListVersion
-from host_tools.matching.exposures import match_encounters
 from host_tools.matching.national_list import NationalList
 from host_tools.matching.rules import Rules
-from host_tools.matching.verdict import Verdict, infectious_periods, judge
+from host_tools.matching.verdict import Verdict
 from host_tools.provisioning.token_keys import KioskRoot
 from host_tools.storage.store import Encounter, Store
 from tracing.kiosk_messages import VERDICT_CLERK, VERDICT_EXPOSED, VERDICT_SAFE
@@ -107,10 +108,6 @@ class Releases(Protocol):
         """One visit of the awaited token."""
 
 
-class TurnedAway(UserError):
-    """The token is not for whoever holds it: the wearer is sent to the clerk, and told nothing else."""
-
-
 class OpenDesk:
     """A desk without a ledger: every token is its wearer's."""
 
@@ -148,25 +145,6 @@ class NoReleases:
 
     async def serve(self, code: str, session: AbstractAsyncContextManager[KioskSession]) -> None:
         """None is awaited."""
-
-
-def assess(encounters: list[Encounter], cases: NationalList, finder: CaseFinder, rules: Rules) -> Verdict:
-    """The verdict on a wearer's encounters.
-
-    Args:
-        finder: of `cases`.
-    """
-    index = finder.index_for(encounters, rules.tolerance_s)
-    exposures = match_encounters(encounters, index, rules.tolerance_s)
-    return judge(exposures, rules, infectious_s=infectious_periods(cases.cases, exposures))
-
-
-class Listed(NamedTuple):
-    """A national list, ready for use, and which one it is."""
-
-    cases: NationalList
-    finder: CaseFinder
-    version: ListVersion | None
 
 
 class Kiosk:

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
+from host_tools.answers import Json
 from host_tools.errors import UserError
 from host_tools.matching.exposures import TOLERANCE_S
 from host_tools.matching.list_options import NO_LIST_OPTIONS, Cases, Kind, ListOptions, Tolerance, with_list_options
 
-Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
 Scheduler = Annotated[str | None, typer.Option(help="A Dask scheduler, tcp://…; without it, workers on this machine.")]
 
 

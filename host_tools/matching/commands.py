@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from host_tools.answers import Json
 from host_tools.errors import UserError
 from host_tools.matching import bulk_commands, evidence_commands
 from host_tools.matching.bulk_commands import Scheduler
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 _MAX_DAYS = 366
 _SHOWN = 20  # rejections that a person reads
-
-AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -44,7 +43,7 @@ def match(
     ] = None,
     scheduler: Scheduler = None,
     out: Annotated[Path, typer.Option(help="With --encounters: the folder for the exposures.")] = Path("exposures"),
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """Look for cases of the national list in a phone's contact log, and explain the verdict.
 
@@ -97,7 +96,7 @@ def ids(
     base_id: Annotated[str, typer.Option(help="The key of the UTC day of --time: 64 hex digits.")],
     time: Annotated[int, typer.Option(help="Unix time in seconds.")],
     days: Annotated[int, typer.Option(help="How many UTC days.")] = 1,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """List the BluezoneIDs of a key: 96 a day, from the UTC day of --time on."""
     from host_tools.matching.national_list import TIME_LIMIT_S

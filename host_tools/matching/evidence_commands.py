@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from host_tools.answers import Json
 from host_tools.errors import UserError
 from host_tools.matching.list_options import RuleSet
 from tracing.keys import DAY_S
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from host_tools.matching.two_sided import Finding
     from host_tools.storage.store import Encounter, Store, Token
 
-AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
 
 _WORDS = {
     "confirmed": "confirmed by the other log",
@@ -45,7 +45,7 @@ def confirm(
         Path | None,
         typer.Option(help="With --token: infof.json of a release of that token. Its ids are then known, not guessed."),
     ] = None,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """Look whether the other log confirms a contact, of two phones' logs or of two tokens in a database.
 
@@ -77,7 +77,7 @@ def f2(
         datetime, typer.Option(help="Day in Viet Nam on which the F1 met the case.", formats=["%Y-%m-%d"])
     ],
     rules: RuleSet = None,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> None:
     """List the tokens that were probably near an F1's, from the logs alone. Evidence for asking, not a verdict."""
     from host_tools.matching.rules import load_rules

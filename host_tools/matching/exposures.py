@@ -6,11 +6,13 @@ included).
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from host_tools.matching.case_index import CaseIndex, Slot
-from host_tools.matching.trace_log import Sighting
 from tracing.keys import DAY_S
+
+if TYPE_CHECKING:  # the command line reads TOLERANCE_S at its start
+    from host_tools.matching.case_index import CaseIndex, Slot
+    from host_tools.matching.trace_log import Sighting
 
 # A token's clock may be off by this much and still match: more than it drifts in a day or two after a sync.
 TOLERANCE_S = 120
@@ -71,7 +73,7 @@ class Exposure:
     windows: int = 1
 
 
-def days_of_sightings(sightings: Iterable[Sighting]) -> set[int]:
+def days_of_sightings(sightings: "Iterable[Sighting]") -> set[int]:
     """The UTC days that matching these sightings can need; at midnight both days' slots match."""
     days: set[int] = set()
     for sighting in sightings:
@@ -89,7 +91,9 @@ def days_of_encounters(encounters: Iterable[Encounter], tolerance_s: int = TOLER
     return days
 
 
-def match_sightings(sightings: Iterable[Sighting], index: CaseIndex, pair: str = "android-android") -> list[Exposure]:
+def match_sightings(
+    sightings: "Iterable[Sighting]", index: "CaseIndex", pair: str = "android-android"
+) -> list[Exposure]:
     """One exposure per (case, id, slot) with at least one sighting in it, by case, then time."""
     heard: dict[tuple[bytes, Slot], list[Sighting]] = {}
     for sighting in sightings:
@@ -100,7 +104,7 @@ def match_sightings(sightings: Iterable[Sighting], index: CaseIndex, pair: str =
 
 
 def match_encounters(
-    encounters: Iterable[Encounter], index: CaseIndex, tolerance_s: int = TOLERANCE_S
+    encounters: Iterable[Encounter], index: "CaseIndex", tolerance_s: int = TOLERANCE_S
 ) -> list[Exposure]:
     """One exposure per encounter and slot that its time, widened by the tolerance on both sides, touches."""
     found = []
@@ -135,7 +139,7 @@ def _span_s(encounter: Encounter, tolerance_s: int) -> tuple[int, int]:
     return encounter.start_s - tolerance_s, encounter.start_s + encounter.duration_s + tolerance_s
 
 
-def _exposure(bluezone_id: bytes, slot: Slot, matched: list[Sighting], pair: str) -> Exposure:
+def _exposure(bluezone_id: bytes, slot: "Slot", matched: "list[Sighting]", pair: str) -> Exposure:
     times_ms = [sighting.time_ms for sighting in matched]
     rssis_dbm = [sighting.rssi_dbm for sighting in matched]
     return Exposure(

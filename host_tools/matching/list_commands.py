@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from host_tools.answers import Json
 from host_tools.matching.list_options import NO_LIST_OPTIONS, Cases, Kind, ListOptions, with_list_options
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 20  # entries that a person reads
 _NOT_SOUND = 2
-_Json = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -29,13 +29,13 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="list")
 
 
-def show(cases: Cases, listed: ListOptions = NO_LIST_OPTIONS, kind: Kind = "F0", as_json: _Json = False) -> None:
+def show(cases: Cases, listed: ListOptions = NO_LIST_OPTIONS, kind: Kind = "F0", as_json: Json = False) -> None:
     """Tell which list is in use, without asking its source for a newer one."""
     national, status = listed.source(cases, kind).kept(time.time())
     _tell(cases, national, status, listed.list_key, as_json)
 
 
-def fetch(cases: Cases, listed: ListOptions = NO_LIST_OPTIONS, kind: Kind = "F0", as_json: _Json = False) -> None:
+def fetch(cases: Cases, listed: ListOptions = NO_LIST_OPTIONS, kind: Kind = "F0", as_json: Json = False) -> None:
     """Ask the source for a newer list now, and tell which one is in use then."""
     national, status = listed.source(cases, kind).load(time.time())
     _tell(cases, national, status, listed.list_key, as_json)
@@ -47,7 +47,7 @@ def check(
         Path | None, typer.Option(help="The authority's public key (PEM): the list must be signed with it.")
     ] = None,
     kind: Kind = "F0",
-    as_json: _Json = False,
+    as_json: Json = False,
 ) -> int:
     """Read a file as a kiosk would and name every entry that it would not use; exit status 2 if there is one."""
     with TemporaryDirectory() as fresh:  # a signed list is judged by itself, not by what was there before

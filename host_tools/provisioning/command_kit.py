@@ -9,7 +9,6 @@ import typer
 if TYPE_CHECKING:
     from host_tools.provisioning.bench import Outcome
 
-AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
 Ports = Annotated[
     list[str] | None,
     typer.Option("--port", help="Serial port, such as /dev/ttyUSB0; several times for several; by default all boards."),

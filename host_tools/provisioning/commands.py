@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from host_tools import command_completion
+from host_tools.answers import Json
 from host_tools.errors import UserError
 from host_tools.provisioning import token_commands
-from host_tools.provisioning.command_kit import AsJson, Ports, print_outcomes
+from host_tools.provisioning.command_kit import Ports, print_outcomes
 from host_tools.provisioning.key_commands import key_app
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def flash(
     drive: _Drives = None,
     wipe: Annotated[bool, typer.Option(help="Let --image go over a token that has keys.")] = False,
     offline_image: Annotated[Path | None, typer.Option(help="Write one file for a factory instead of a board.")] = None,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> int:
     """Copy the firmware to boards, verify it there, set their clocks and start them; all that are plugged in."""
     from host_tools.provisioning import bench
@@ -92,7 +93,7 @@ def flash(
     return print_outcomes(outcomes, as_json, _sentence)
 
 
-def update(board: _Board = "", port: Ports = None, drive: _Drives = None, as_json: AsJson = False) -> int:
+def update(board: _Board = "", port: Ports = None, drive: _Drives = None, as_json: Json = False) -> int:
     """Give tokens a new firmware; one that loses power meanwhile starts with the old one or the new one."""
     from host_tools.provisioning import bench
     from host_tools.provisioning.drive_flash import update_drive

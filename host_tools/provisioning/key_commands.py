@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from host_tools.answers import Json
 from host_tools.errors import UserError
 
 KeyFile = Annotated[Path, typer.Option("--keys", help="Key file, made with `bluezone key new`.")]
@@ -13,7 +14,6 @@ PassphraseFile = Annotated[
     Path | None,
     typer.Option(help="File with the passphrase in its first line; by default BLUEZONE_PASSPHRASE, else a prompt."),
 ]
-_AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, for programs.")]
 
 
 def key_app() -> typer.Typer:
@@ -25,7 +25,7 @@ def key_app() -> typer.Typer:
         kind: Annotated[str, typer.Argument(help="`kiosk`: for the kiosks of a fleet. `authority`: for it alone.")],
         file: Annotated[Path, typer.Argument(help="The file to make.")],
         passphrase_file: PassphraseFile = None,
-        as_json: _AsJson = False,
+        as_json: Json = False,
     ) -> None:
         """Make a root of 32 random bytes and write it to FILE, encrypted under a passphrase."""
         from host_tools.provisioning import key_file
@@ -39,7 +39,7 @@ def key_app() -> typer.Typer:
             print("Keep a copy of the file and of the passphrase in two places: neither can be made again.")
 
     @app.command()
-    def show(file: Annotated[Path, typer.Argument(help="A key file.")], as_json: _AsJson = False) -> None:
+    def show(file: Annotated[Path, typer.Argument(help="A key file.")], as_json: Json = False) -> None:
         """Tell whose root FILE holds, and its fingerprint; never the root."""
         _tell(file, as_json)
 

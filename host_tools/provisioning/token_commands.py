@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from host_tools.answers import Json
 from host_tools.errors import UserError
 from host_tools.fleet.command_kit import DATABASE, Key, Where, actor, opened
-from host_tools.provisioning.command_kit import FAILED, AsJson, Ports, print_outcomes
+from host_tools.provisioning.command_kit import FAILED, Ports, print_outcomes
 from host_tools.provisioning.key_commands import PassphraseFile
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def provision(
     authority_passphrase_file: PassphraseFile = None,
     database: Where = DATABASE,
     key_file: Key = None,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> int:
     """Give flashed boards serial, short code and keys, and enter them in the ledger; all that are plugged in."""
     from host_tools.provisioning import bench
@@ -75,7 +76,7 @@ def provision(
 def identify(
     port: Ports = None,
     seconds: Annotated[int, typer.Option(help="How long each waits for its button.", min=1)] = 120,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> int:
     """Let tokens blink one after the other, in the order of the label sheet: stick the label on, press the button."""
     from host_tools.provisioning import bench
@@ -88,7 +89,7 @@ def identify(
 def verify(
     port: Ports = None,
     button: Annotated[int, typer.Option(help="Wait so many seconds for a press of each button.", min=0)] = 0,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> int:
     """Check tokens: every file, space, clock, battery, keys, and a self-test of radio, flash and light."""
     from host_tools.provisioning import bench
@@ -114,7 +115,7 @@ def wipe(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     database: Where = DATABASE,
     key_file: Key = None,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> int:
     """Take keys and log from tokens, for good; the ledger revokes their short codes."""
     from host_tools.provisioning import bench
@@ -131,7 +132,7 @@ def wipe(
     )
 
 
-def logs(port: Ports = None, as_json: AsJson = False) -> int:
+def logs(port: Ports = None, as_json: Json = False) -> int:
     """Read how tokens have fared, in numbers; nothing about whom they have met."""
     from host_tools.provisioning import bench
     from host_tools.provisioning.upkeep import diagnostics
@@ -170,7 +171,7 @@ def labels(
     out: Annotated[Path, typer.Option(help="The sheet to write: .pdf or .svg.")] = Path("labels.pdf"),
     database: Where = DATABASE,
     key_file: Key = None,
-    as_json: AsJson = False,
+    as_json: Json = False,
 ) -> int:
     """Write labels of tokens in the ledger: short code and QR code, 55 on an A4 sheet."""
     import json

@@ -15,9 +15,10 @@ import structlog
 
 from host_tools.errors import UserError
 from host_tools.fleet.clock import ClockWrong
+from host_tools.fleet.desk import TurnedAway
 from host_tools.kiosk.charts import DayHistory
 from host_tools.kiosk.report import LOW_BATTERY_MV, history
-from host_tools.kiosk.service import Desk, TurnedAway, WearerResult
+from host_tools.kiosk.service import Desk, WearerResult
 from host_tools.matching.explanation import Explanation, ListVersion, explain
 from host_tools.matching.rules import Rules
 from host_tools.matching.verdict import Verdict, vietnam_day

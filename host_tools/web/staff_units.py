@@ -1,7 +1,5 @@
 """Each unit's share of tokens that have synced within 7 days: to look at, to print, and as CSV."""
 
-import csv
-import io
 from collections.abc import Iterable
 from itertools import groupby
 
@@ -10,12 +8,11 @@ from starlette.routing import Route
 
 from host_tools.fleet.listing import RECENT_S, Share
 from host_tools.fleet.people import Unit
+from host_tools.fleet.sheet import sheet
 
-from .site import Visit, staff
+from .site import Visit, csv_file, staff
 
-COLUMNS = ("agency", "district", "kind", "tokens", "synced_7_days", "percent", "spare")
-# Spreadsheets take cells that begin so for formulas.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+COLUMNS = ("agency", "district", "kind", "tokens", "synced_7d", "percent", "spare")
 
 
 def by_district(shares: Iterable[Share]) -> list[Share]:
@@ -49,19 +46,11 @@ def _units(visit: Visit) -> Response:
 
 
 def _csv(visit: Visit) -> Response:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
-    for share in visit.office.listing.shares():
-        unit = share.unit
-        names = (f"'{name}" if name.startswith(_FORMULA) else name for name in (unit.agency, unit.district, unit.kind))
-        writer.writerow((*names, share.tokens, share.recent, share.percent, share.spare))
-    # It begins with the mark by which spreadsheets know UTF-8.
-    return Response(
-        "\ufeff" + out.getvalue(),
-        media_type="text/csv; charset=utf-8",
-        headers={"content-disposition": 'attachment; filename="units.csv"'},
+    rows = (
+        (each.unit.agency, each.unit.district, each.unit.kind, each.tokens, each.recent, each.percent, each.spare)
+        for each in visit.office.listing.shares()
     )
+    return csv_file("units.csv", sheet(COLUMNS, rows))
 
 
 ROUTES = [Route("/units", staff("see fleet", _units)), Route("/units.csv", staff("see fleet", _csv))]

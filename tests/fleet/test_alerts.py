@@ -17,7 +17,7 @@ from host_tools.fleet.office import Office
 from host_tools.fleet.periods import periods
 from host_tools.fleet.results import Rematch
 from host_tools.fleet.tables import alert_table
-from host_tools.kiosk.service import assess
+from host_tools.matching.assessment import assess
 from host_tools.matching.case_finder import CaseFinder
 from host_tools.matching.rules import load_rules
 from host_tools.matching.verdict import vietnam_day
@@ -275,6 +275,12 @@ def test_a_gateway_that_hangs_is_left_to_itself(office, exposed, hands, monkeypa
     monkeypatch.undo()
     hands.at_s += 60
     assert office.alerts.deliver(Gateway()) == 1
+
+
+def test_one_sender_after_the_other(office):
+    for _ in range(20):  # none finds the lock of the one before, which has ended
+        with office.database.alone("sending", 1) as alone:
+            assert alone
 
 
 def test_a_gateway_that_is_away_is_not_asked_for_everybody(office):

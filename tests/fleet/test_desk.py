@@ -11,10 +11,10 @@ from fleet_kit import CASE_KEY, CLERK, NOON_S, list_of, meeting, record, serial,
 
 from host_tools.fleet import logs
 from host_tools.fleet.clock import EARLIEST_S, ClockWrong
+from host_tools.fleet.desk import TurnedAway
 from host_tools.fleet.health import health, metrics
 from host_tools.fleet.label import label_svg
 from host_tools.fleet.people import Unit
-from host_tools.kiosk.service import TurnedAway
 from host_tools.matching.rules import load_rules
 from tracing.wire import short_code
 

@@ -16,7 +16,7 @@ from host_tools.fleet.periods import periods
 from host_tools.fleet.results import Rematch
 from host_tools.fleet.tables import result_table
 from host_tools.kiosk import serve
-from host_tools.kiosk.service import Listed, assess
+from host_tools.matching.assessment import Listed, assess
 from host_tools.matching.case_finder import CaseFinder
 from host_tools.matching.explanation import ListVersion, explain, explain_kept
 from host_tools.matching.rules import load_rules

@@ -8,10 +8,10 @@ import pytest
 import sqlalchemy as sa
 from fleet_kit import CASE_KEY, CLERK, DAY_S, NOON_S, list_of, meeting, record, serial, store, wearer
 
+from host_tools.fleet.desk import TurnedAway
 from host_tools.fleet.ledger import _WAYS, DEEDS, LedgerError
 from host_tools.fleet.people import PersonError
 from host_tools.fleet.tables import alert_table, assignment_table
-from host_tools.kiosk.service import TurnedAway
 from host_tools.matching.rules import load_rules
 
 KIOSKS = 3

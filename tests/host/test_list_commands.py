@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from signed_lists import DAY, PUBLIC, case, content, put, signature
 
 from host_tools import cli
-from host_tools.kiosk.service import assess
+from host_tools.matching.assessment import assess
 from host_tools.matching.case_finder import CaseFinder
 from host_tools.matching.case_index import case_slots
 from host_tools.matching.list_options import rules_for

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from host_tools.errors import UserError
 from host_tools.kiosk import charts
 from host_tools.kiosk.charts import Contact, DayHistory, TrueMeeting
-from host_tools.kiosk.demo_view import short_verdict
 from host_tools.kiosk.report import Simulation, TruthRow, WearerReport, contacts, history, render, write_report
 from host_tools.matching.explanation import ListVersion
 from host_tools.matching.risk import DayExposure
 from host_tools.matching.rules import load_rules
 from host_tools.matching.verdict import Verdict
+from host_tools.simulation.demo_view import short_verdict
 from host_tools.storage.store import Encounter
 
 RULES = load_rules()

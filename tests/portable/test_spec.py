@@ -32,8 +32,8 @@ from host_tools.authority.release_bundle import Release
 from host_tools.authority.signing import PASSPHRASE_VARIABLE
 from host_tools.fleet.calls import Call
 from host_tools.fleet.office import Office
-from host_tools.kiosk import demo_view, serve
 from host_tools.kiosk import release as kiosk_release
+from host_tools.kiosk import serve
 from host_tools.kiosk.service import WearerResult
 from host_tools.link.session import TokenInfo
 from host_tools.link.synchronise import SyncResult
@@ -63,6 +63,7 @@ from host_tools.provisioning.provision import Provisioned, Wiped
 from host_tools.provisioning.token_keys import AuthorityRoot, KioskRoot
 from host_tools.provisioning.update import Staged, UpdateReport
 from host_tools.provisioning.upkeep import Verified
+from host_tools.simulation import demo_view
 from host_tools.simulation.demo import DemoResult
 from host_tools.simulation.outcome import PairOutcome
 from host_tools.storage.store import Store

@@ -10,9 +10,9 @@ from host_tools.authority import release as authority
 from host_tools.authority import release_bundle
 from host_tools.errors import UserError
 from host_tools.kiosk.release import release
-from host_tools.kiosk.service import assess
 from host_tools.link.adapter import virtual
 from host_tools.matching import national_list, trace_log
+from host_tools.matching.assessment import assess
 from host_tools.matching.case_finder import CaseFinder
 from host_tools.matching.case_index import CaseIndex
 from host_tools.matching.exposures import match_sightings

@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from web_kit import CODES, NOON_S, any_time, keep, record, result, serial
 
 from host_tools.errors import UserError
-from host_tools.kiosk.service import TurnedAway
+from host_tools.fleet.desk import TurnedAway
 from host_tools.link.bluetooth import AdapterMissing
 from host_tools.link.errors import AnswerTimeout, LinkLost, LogRestarted, SessionRefused, StrangeToken
 from host_tools.storage.database import StorageError

@@ -7,17 +7,17 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from host_tools.kiosk.charts import TrueMeeting
+from host_tools.kiosk.report import Simulation, TruthRow, WearerReport, contacts, history, write_report
+from host_tools.kiosk.screens import SilentScreen, TerminalScreen
+from host_tools.kiosk.serve import result_json
 from host_tools.matching.rules import Rules, load_rules
 from host_tools.matching.verdict import VIETNAM_TIME, Verdict
-from host_tools.simulation import demo, truth
-from host_tools.simulation.demo import DemoResult
-from host_tools.simulation.outcome import PairOutcome
-from host_tools.simulation.scenario import Scenario
 
-from .charts import TrueMeeting
-from .report import Simulation, TruthRow, WearerReport, contacts, history, write_report
-from .screens import SilentScreen, TerminalScreen
-from .serve import result_json
+from . import demo, truth
+from .demo import DemoResult
+from .outcome import PairOutcome
+from .scenario import Scenario
 
 NOT_SEEN = "not seen at the kiosk"
 NEAR_MINUTES = 15  # the truth's own yardstick: the 2020 rule, applied to true distances
