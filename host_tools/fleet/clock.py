@@ -37,14 +37,17 @@ def check(now_s: float, latest_sync_s: int = 0, published_s: int | None = None) 
     Raises:
         ClockWrong: it lags behind what has happened already.
     """
-    for what, at_s in (
-        ("the last sync was at", latest_sync_s - DIFFER_S),
-        ("the list in use was published at", (published_s or 0) - DIFFER_S),
-        ("it cannot be before", EARLIEST_S),
+    for what, at_s, whose in (
+        ("the last sync was at", latest_sync_s, "another kiosk's"),
+        ("the list in use was published at", published_s or 0, "the authority's"),
+        ("it cannot be before", EARLIEST_S + DIFFER_S, ""),
     ):
-        if now_s < at_s:
-            at_s += 0 if at_s == EARLIEST_S else DIFFER_S
-            raise ClockWrong(f"This kiosk's clock says {_moment(now_s)}, but {what} {_moment(at_s)} (UTC).")
+        if now_s < at_s - DIFFER_S:
+            at_s -= 0 if whose else DIFFER_S
+            why = f"This kiosk's clock says {_moment(now_s)}, but {what} {_moment(at_s)} (UTC)."
+            if whose:
+                why += f" If it is right, {whose} was ahead: an admin can say so, in the settings."
+            raise ClockWrong(why)
 
 
 class ClockWatch:
@@ -60,6 +63,10 @@ class ClockWatch:
         self._lead_s: float | None = None
         self._doubted_s: float | None = None
 
+    def believe(self) -> None:
+        """Somebody has looked: the clock is right. From any thread."""
+        self._lead_s = None
+
     def check(self) -> None:
         """To be called every now and then; the first time is believed.
 
@@ -68,7 +75,8 @@ class ClockWatch:
         """
         steady_s = self._steady()
         lead_s = self._now() - steady_s
-        back_s = 0 if self._lead_s is None else self._lead_s - lead_s
+        before_s = self._lead_s
+        back_s = 0 if before_s is None else before_s - lead_s
         if back_s > DIFFER_S:
             if self._doubted_s is None:
                 self._doubted_s = steady_s

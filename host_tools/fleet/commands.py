@@ -8,7 +8,7 @@ import typer
 
 from host_tools.command_completion import words
 
-from . import account_commands, alert_commands, people_commands
+from . import account_commands, alert_commands, clock_commands, people_commands
 from .command_kit import DATABASE, Json, Key, Staff, TokenName, Where, actor, existing, moment, opened, person_of, say
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
         fleet.command(name)(command)
     people_commands.register(fleet)
     alert_commands.register(fleet)
+    clock_commands.register(fleet)
     account_commands.register(fleet)
     app.add_typer(fleet, name="fleet")
 

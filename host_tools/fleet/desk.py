@@ -1,5 +1,7 @@
 """The kiosk's questions to the ledger while a wearer stands before it."""
 
+import asyncio
+
 import sqlalchemy as sa
 
 from host_tools.errors import UserError
@@ -27,7 +29,7 @@ class TurnedAway(UserError):
 
 
 class FleetDesk:
-    """What kiosk.service.Kiosk asks; see its Desk."""
+    """What kiosk.service.Kiosk asks, by way of DeskInThreads; see its Desk."""
 
     def __init__(self, database: Database, ledger: Ledger, results: Results, privacy: Privacy) -> None:
         self._database = database
@@ -87,3 +89,26 @@ class FleetDesk:
 
     def _period(self, own: list[Period]) -> Period | None:
         return next((period for period in own if period.until_s is None), None)
+
+
+class DeskInThreads:
+    """A service.Desk: while the ledger waits for the database, the kiosk serves others."""
+
+    def __init__(self, desk: FleetDesk) -> None:
+        self._desk = desk
+
+    async def check_clock(self, now_s: float) -> None:
+        await asyncio.to_thread(self._desk.check_clock, now_s)
+
+    async def encounters(self, serial: bytes, now_s: int) -> list[Encounter]:
+        return await asyncio.to_thread(self._desk.encounters, serial, now_s)
+
+    async def told(
+        self,
+        serial: bytes,
+        encounters: list[Encounter],
+        verdict: Verdict,
+        now_s: int,
+        version: ListVersion | None = None,
+    ) -> None:
+        await asyncio.to_thread(self._desk.told, serial, encounters, verdict, now_s, version)

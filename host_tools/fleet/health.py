@@ -13,6 +13,7 @@ from host_tools.storage.database import Database, StorageError, record_table, to
 
 from . import alerts, clock, settings
 from .clock import Clock, ClockWrong
+from .clock_evidence import believed
 from .tables import alert_table, session_table, state_table
 
 LITTLE_ROOM_BYTES = 200_000_000
@@ -46,6 +47,7 @@ def health(database: Database, now: Clock, published_s: int | None = None) -> He
     try:
         with database.reading() as connection:
             latest_s = connection.scalar(sa.select(sa.func.max(token_table.c.last_sync_s))) or 0
+            published_s = believed(connection, published_s)
         if database.failed:
             _try_writing(database)
     except StorageError as error:

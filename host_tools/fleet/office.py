@@ -11,6 +11,7 @@ from .accounts import Accounts
 from .alerts import Alerts
 from .audit import Audit
 from .clock import Clock, system_clock
+from .clock_evidence import ClockEvidence
 from .desk import FleetDesk
 from .ledger import Ledger
 from .listing import Listing
@@ -51,6 +52,7 @@ class Office:
         self.privacy = Privacy(self.database, self.people, self.ledger, now)
         self.accounts = Accounts(self.database, now)
         self.audit = Audit(self.database)
+        self.clock = ClockEvidence(self.database, now)
         self.desk = FleetDesk(self.database, self.ledger, self.results, self.privacy)
 
     @property

@@ -77,13 +77,14 @@ async def release_in(
 
     Args:
         history: what of a token's log (by serial) is released; may raise UserError, then no challenge is asked for.
+            Called in a thread.
 
     Raises:
         CodesRefused: no code was right.
         UserError: a session error, the database failed, or what `ask` and `history` raise. What was read is kept.
     """
     serial = (await synchronise(session, store, now)).info.serial
-    encounters = history(serial)
+    encounters = await asyncio.to_thread(history, serial)
     challenge = await session.challenge()
     first_day, escrow = await _hand_over(session, lambda wrong: ask(serial, challenge, wrong))
     with contextlib.suppress(SessionError):

@@ -4,6 +4,7 @@ What was released stays in memory alone. It goes when it was fetched or deleted,
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
@@ -113,11 +114,12 @@ class ReleaseDesk:
         """Raises ReleaseError when it is over and forgotten."""
         return self._job(number).seen
 
-    def begin(self, actor: str, serial: bytes) -> Handover:
+    async def begin(self, actor: str, serial: bytes) -> Handover:
         """Hold a token's next visit for a release.
 
         Raises:
             ReleaseError: there is one of this token already, or there are too many.
+            StorageError: the audit cannot take it; nothing was begun.
         """
         code = short_code(serial)
         for job in list(self._jobs.values()):
@@ -134,10 +136,16 @@ class ReleaseDesk:
                     f"{MOST} releases are under way or wait to be fetched. Nothing was begun. Finish one first."
                 )
             self._forget(ended[0])
-        self._note(actor, "begin release", serial)
         self._last += 1
-        job = _Job(Handover(self._last, serial, code, actor), asyncio.get_running_loop().time() + PRESS_WITHIN_S)
-        self._jobs[self._last] = job
+        job = _Job(Handover(self._last, serial, code, actor), math.inf, rest_until_s=math.inf)
+        self._jobs[self._last] = job  # its place is taken; it begins when the audit has it
+        try:
+            await self._note(actor, "begin release", serial)
+        except BaseException:
+            self._forget(job)
+            raise
+        job.press_by_s = asyncio.get_running_loop().time() + PRESS_WITHIN_S
+        job.rest_until_s = 0.0
         self._wait(job)
         return job.seen
 
@@ -160,13 +168,13 @@ class ReleaseDesk:
         job.answer.set_result(letters)
         self._turn(job, "checking")
 
-    def cancel(self, actor: str, number: int) -> None:
+    async def cancel(self, actor: str, number: int) -> None:
         """Call a release off, or delete what was released."""
         job = self._job(number)
-        self._note(actor, "delete release" if job.file else "cancel release", job.seen.serial)
+        await self._note(actor, "delete release" if job.file else "cancel release", job.seen.serial)
         self._forget(job)
 
-    def fetch(self, actor: str, number: int) -> bytes:
+    async def fetch(self, actor: str, number: int) -> bytes:
         """What was released, as the content of its file, once.
 
         Raises:
@@ -175,9 +183,14 @@ class ReleaseDesk:
         job = self._job(number)
         if not job.file:
             raise ReleaseError("There is no file to fetch. Nothing was handed out. Look at the release again.")
-        self._note(actor, "fetch release", job.seen.serial, encounters=job.seen.encounters)
         file, job.file = job.file, b""
-        self._turn(job, "fetched", KEEP_S, self._forget)
+        try:
+            await self._note(actor, "fetch release", job.seen.serial, encounters=job.seen.encounters)
+        except BaseException:
+            job.file = file if number in self._jobs else b""
+            raise
+        if number in self._jobs:
+            self._turn(job, "fetched", KEEP_S, self._forget)
         return file
 
     # --- The kiosk ---------------------------------------------------------------------------------------------
@@ -202,9 +215,9 @@ class ReleaseDesk:
                     lambda _serial, challenge, wrong: self._ask(job, challenge, wrong),
                     lambda serial: self._history(job, serial),
                 )  # fmt: skip
-            self._released(job, found)
+            await self._released(job, found)
         except UserError as error:
-            self._went_wrong(job, error)
+            await self._went_wrong(job, error)
         finally:
             if job.seen.state in _HERE:
                 self._fail(job, "The kiosk has stopped reading this token. Nothing was released. Begin again.")
@@ -222,30 +235,32 @@ class ReleaseDesk:
         if job.seen.number not in self._jobs:
             raise _CalledOff("The release was cancelled. Nothing was released.")
         if wrong:
-            self._refused(job)
+            await self._refused(job)
         job.answer = asyncio.get_running_loop().create_future()
         job.seen = replace(job.seen, challenge=challenge, problem=wrong)
         self._turn(job, "code", job.session_ends_s - asyncio.get_running_loop().time(), self._too_late)
         return await job.answer
 
-    def _refused(self, job: _Job) -> None:
+    async def _refused(self, job: _Job) -> None:
         job.seen = replace(job.seen, tries_left=job.seen.tries_left - 1)
-        self._note(job.actor, "release code refused", job.seen.serial, tries_left=job.seen.tries_left)
+        await self._note(job.actor, "release code refused", job.seen.serial, tries_left=job.seen.tries_left)
 
-    def _released(self, job: _Job, found: Release) -> None:
+    async def _released(self, job: _Job, found: Release) -> None:
         if job.seen.number not in self._jobs:
             return
-        self._note(job.actor, "release", found.serial, encounters=len(found.encounters))
+        await self._note(job.actor, "release", found.serial, encounters=len(found.encounters))
+        if job.seen.number not in self._jobs:  # cancelled meanwhile
+            return
         job.file = release_bundle.encoded(found)
         job.seen = replace(job.seen, encounters=len(found.encounters), problem="")
         self._turn(job, "done", KEEP_S, self._forget)
 
-    def _went_wrong(self, job: _Job, error: UserError) -> None:
+    async def _went_wrong(self, job: _Job, error: UserError) -> None:
         loop_s = asyncio.get_running_loop().time()
         if job.seen.challenge or isinstance(error, TurnedAway) or loop_s >= job.press_by_s:
             self._fail(job, str(error))
             if isinstance(error, CodesRefused):
-                self._refused(job)
+                await self._refused(job)
         elif job.seen.number in self._jobs:
             job.rest_until_s = loop_s + _REST_S
             job.seen = replace(job.seen, problem=str(error))
@@ -310,6 +325,9 @@ class ReleaseDesk:
         if job.answer is not None and not job.answer.done():
             job.answer.set_exception(_CalledOff("The release was cancelled. Nothing was released."))
 
-    def _note(self, actor: str, action: str, serial: bytes, **detail: int) -> None:
-        with self._office.database.writing() as connection:
-            audit.note(connection, self._office.now(), actor, action, serial, **detail)
+    async def _note(self, actor: str, action: str, serial: bytes, **detail: int) -> None:
+        def write() -> None:
+            with self._office.database.writing() as connection:
+                audit.note(connection, self._office.now(), actor, action, serial, **detail)
+
+        await asyncio.to_thread(write)

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from host_tools.errors import UserError
 from host_tools.fleet.calls import Call, to_call
+from host_tools.fleet.desk import DeskInThreads
 from host_tools.fleet.new_lists import NewLists
 from host_tools.fleet.office import Office
 from host_tools.link.adapter import real
@@ -118,7 +119,7 @@ def serve_here(
         office.privacy.purge()
         kiosk = Kiosk(
             real(), office.store, cases, rules, root, time.time, screen, ListVersion.of(status), office.index,
-            office.desk,
+            DeskInThreads(office.desk),
         )  # fmt: skip
 
         new_lists = NewLists(office.results, rules)

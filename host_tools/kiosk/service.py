@@ -75,14 +75,14 @@ class Screen(Protocol):
 class Desk(Protocol):
     """What the ledger says about the tokens that come (host_tools.fleet.desk)."""
 
-    def check_clock(self, now_s: float) -> None:
+    async def check_clock(self, now_s: float) -> None:
         """Raises UserError when the kiosk's clock cannot be right: it would put a false one into the token."""
 
-    def encounters(self, serial: bytes, now_s: int) -> list[Encounter]:
+    async def encounters(self, serial: bytes, now_s: int) -> list[Encounter]:
         """What the wearer may be judged by. Raises TurnedAway when the token is not for who holds it."""
         ...
 
-    def told(
+    async def told(
         self,
         serial: bytes,
         encounters: list[Encounter],
@@ -114,14 +114,14 @@ class OpenDesk:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def check_clock(self, now_s: float) -> None:
+    async def check_clock(self, now_s: float) -> None:
         """Any time will do."""
 
-    def encounters(self, serial: bytes, now_s: int) -> list[Encounter]:
+    async def encounters(self, serial: bytes, now_s: int) -> list[Encounter]:
         """All that is stored."""
-        return self._store.encounters(serial)
+        return await asyncio.to_thread(self._store.encounters, serial)
 
-    def told(
+    async def told(
         self,
         serial: bytes,
         encounters: list[Encounter],
@@ -284,7 +284,7 @@ class Kiosk:
             result = await synchronise(session, self._store, now, progress)
             serial = result.info.serial
             try:
-                encounters = self._desk.encounters(serial, int(now()))
+                encounters = await self._desk.encounters(serial, int(now()))
             except TurnedAway as error:
                 await session.show_verdict(VERDICT_CLERK)
                 with contextlib.suppress(SessionError):
@@ -294,7 +294,7 @@ class Kiosk:
             cases, finder, version = self.listed
             verdict = assess(encounters, cases, finder, self._rules)
             await session.show_verdict(VERDICT_EXPOSED if verdict.kind == "exposed" else VERDICT_SAFE)
-            self._desk.told(serial, encounters, verdict, int(now()), version)
+            await self._desk.told(serial, encounters, verdict, int(now()), version)
             with contextlib.suppress(SessionError):
                 await session.bye()  # everything is stored: a link that is lost now costs nothing
         now_s = int(now())
@@ -309,7 +309,7 @@ class Kiosk:
 
     @contextlib.asynccontextmanager
     async def _session(self, token: FoundToken) -> AsyncIterator[KioskSession]:
-        self._desk.check_clock(self._now())
+        await self._desk.check_clock(self._now())
         async with contextlib.AsyncExitStack() as stack:
             async with self._radio:
                 transport = await stack.enter_async_context(connected(self._adapter, token))

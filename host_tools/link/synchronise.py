@@ -1,5 +1,6 @@
 """A whole sync: what the token has and the database lacks, stored in transactions, each then acknowledged."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -12,7 +13,7 @@ from .session import BATCH_RECORDS, KioskSession, Record, TokenInfo
 
 
 class RecordStorage(Protocol):
-    """Where records go (host_tools.storage.store)."""
+    """Where records go (host_tools.storage.store). Called in threads: others are served while it waits for its turn."""
 
     def next_seq(self, serial: bytes) -> int:
         """One more than the highest sequence number stored of this token; 0 when there is none."""
@@ -72,8 +73,9 @@ async def synchronise(
     true_s = now()
     correction_s = await session.set_time(true_s)
     serial = info.serial
-    storage.note_clock(serial, ClockReading(info.boot, info.next_seq, info.clock_s, int(true_s)))
-    first_seq = storage.next_seq(serial)
+    reading = ClockReading(info.boot, info.next_seq, info.clock_s, int(true_s))
+    await asyncio.to_thread(storage.note_clock, serial, reading)
+    first_seq = await asyncio.to_thread(storage.next_seq, serial)
     if first_seq > info.next_seq:
         raise LogRestarted
     acknowledged = None
@@ -93,10 +95,10 @@ async def synchronise(
             on_progress(info, next_seq)
 
     async for batch in session.pull(first_seq, report, batch_records):
-        new_records += storage.store_records(serial, batch, int(now()))
+        new_records += await asyncio.to_thread(storage.store_records, serial, batch, int(now()))
         if session.usable:  # else this is the last batch of a broken session, and the loop ends with its error
             acknowledged = await session.acknowledge(batch[-1][0] + 1)
     if acknowledged is None or acknowledged < session.next_seq:
         await session.acknowledge(session.next_seq)
-    storage.note_sync(serial, info, int(now()))
+    await asyncio.to_thread(storage.note_sync, serial, info, int(now()))
     return SyncResult(info, correction_s, new_records, session.next_seq, session.damaged)

@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 import sqlalchemy as sa
 import sqlalchemy.event
 from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from host_tools.errors import UserError
 from tracing import records as formats
@@ -211,7 +212,7 @@ class Database:
     def _failures(self) -> Iterator[None]:
         try:
             yield
-        except (DBAPIError, sqlite3.Error) as error:
+        except (DBAPIError, NoConnection, sqlite3.Error) as error:  # NoConnection: all wait for the same lock
             cause = error.orig if isinstance(error, DBAPIError) else error
             self.failed = True
             raise StorageError(
@@ -263,6 +264,8 @@ def _url(place: str) -> sa.URL:
 
 
 def _advice(cause: BaseException | None) -> str:
+    if isinstance(cause, NoConnection):
+        return _BUSY
     # Extended names, such as SQLITE_READONLY_DIRECTORY, begin with the plain one.
     name = "_".join(getattr(cause, "sqlite_errorname", "").split("_")[:2])
     state = getattr(cause, "sqlstate", "") or ""

@@ -10,8 +10,8 @@ import structlog
 import uvicorn
 
 from host_tools.errors import UserError
-from host_tools.fleet import clock
 from host_tools.fleet.clock import ClockWatch, ClockWrong
+from host_tools.fleet.desk import DeskInThreads
 from host_tools.fleet.health import health
 from host_tools.fleet.new_lists import NewLists
 from host_tools.fleet.office import Office
@@ -70,11 +70,13 @@ class KioskProcess:
         self.cases = CaseList(source, now)
         self.screen = LiveScreen(rules, around)
         self.releases = ReleaseDesk(office, self.screen, now)
-        self.site = Site(office, self.screen, self.cases, Pages(), rules, self.releases, simulated, practice)
+        self._watch = ClockWatch(now, lambda: asyncio.get_running_loop().time())
+        self.site = Site(
+            office, self.screen, self.cases, Pages(), rules, self.releases, simulated, practice, self._watch.believe
+        )
         self._new_lists = NewLists(office.results, rules)
         self._now = now
-        self._watch = ClockWatch(now, lambda: asyncio.get_running_loop().time())
-        self._desk = ShowingDesk(office.desk, self.screen, self._check_clock)
+        self._desk = ShowingDesk(DeskInThreads(office.desk), self.screen, self._check_clock)
         cases, status = self.cases.newest
         self._kiosk = Kiosk(
             watching(adapter, around), office.store, cases, rules, root, now, self.screen, ListVersion.of(status),
@@ -146,9 +148,9 @@ class KioskProcess:
             if not self._kiosk.busy and (self._kiosk.link_lost or loop.time() >= old_s):
                 return
 
-    def _check_clock(self, now_s: float) -> None:
+    async def _check_clock(self, now_s: float) -> None:
         self._watch.check()
-        clock.check(now_s, published_s=self.cases.status.published_s)
+        await asyncio.to_thread(self.office.clock.check_list, now_s, self.cases.status.published_s)
 
     async def look_around(self) -> None:
         """Tell on the screen what keeps wearers from being served, before one of them finds out."""
@@ -156,7 +158,7 @@ class KioskProcess:
             found = await asyncio.to_thread(health, self.office.database, self.office.now)
             self.screen.set_trouble("database", "database" in found.troubles)
             with contextlib.suppress(ClockWrong, StorageError):
-                self._desk.check_clock(self._now())
+                await self._desk.check_clock(self._now())
             await asyncio.sleep(LOOK_S)
 
     def _renew_list(self) -> None:

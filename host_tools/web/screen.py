@@ -7,7 +7,7 @@ the token has been silent for too long.
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -252,28 +252,28 @@ class ShowingDesk:
         check_clock: raises ClockWrong for reasons that the desk does not know.
     """
 
-    def __init__(self, desk: Desk, screen: LiveScreen, check_clock: Callable[[float], None]) -> None:
+    def __init__(self, desk: Desk, screen: LiveScreen, check_clock: Callable[[float], Awaitable[None]]) -> None:
         self._desk = desk
         self._screen = screen
         self._check_clock = check_clock
 
-    def check_clock(self, now_s: float) -> None:
+    async def check_clock(self, now_s: float) -> None:
         try:
-            self._check_clock(now_s)
-            self._desk.check_clock(now_s)
+            await self._check_clock(now_s)
+            await self._desk.check_clock(now_s)
         except ClockWrong:
             self._screen.set_trouble("clock", True)
             raise
         self._screen.set_trouble("clock", False)
 
-    def encounters(self, serial: bytes, now_s: int) -> list[Encounter]:
+    async def encounters(self, serial: bytes, now_s: int) -> list[Encounter]:
         try:
-            return self._desk.encounters(serial, now_s)
+            return await self._desk.encounters(serial, now_s)
         except TurnedAway:
             self._screen.turned_away(short_code(serial))
             raise
 
-    def told(
+    async def told(
         self,
         serial: bytes,
         encounters: list[Encounter],
@@ -281,7 +281,7 @@ class ShowingDesk:
         now_s: int,
         version: ListVersion | None,
     ) -> None:
-        self._desk.told(serial, encounters, verdict, now_s, version)
+        await self._desk.told(serial, encounters, verdict, now_s, version)
 
 
 def details(result: WearerResult, rules: Rules) -> Details:

@@ -36,6 +36,7 @@ class Site:
     Attributes:
         simulated: people and radio are; the pages say so then.
         practice: in a simulation, the authority's code for a serial and a challenge.
+        believe_clock: see ClockWatch.
     """
 
     office: Office
@@ -46,6 +47,7 @@ class Site:
     releases: ReleaseDesk
     simulated: bool = False
     practice: Practice | None = None
+    believe_clock: Callable[[], None] = lambda: None
 
 
 def site_of(request: Request) -> Site:

@@ -58,7 +58,7 @@ def _change_account(visit: Visit) -> Response:
 
 
 def _settings(visit: Visit) -> Response:
-    return visit.page("settings", days=visit.office.privacy.days(), kinds=KINDS)
+    return visit.page("settings", days=visit.office.privacy.days(), kinds=KINDS, clock=visit.office.clock.found())
 
 
 def _change_settings(visit: Visit) -> Response:
@@ -69,6 +69,9 @@ def _change_settings(visit: Visit) -> Response:
         visit.office.privacy.set_days(visit.actor, int(days))
     elif kind is not None:
         visit.office.alerts.set_gateway(visit.actor, kind, visit.form.get("url", "").strip())
+    elif "clock" in visit.form:
+        visit.office.clock.trust(visit.actor)
+        visit.site.believe_clock()
     return done("/settings")
 
 

@@ -31,7 +31,7 @@ def _begin(visit: Visit) -> Response:
             f"By the ledger this token is {state}, and not for whoever holds it. Nothing was begun. If that is wrong, "
             "the clerk enters what is right."
         )
-    handover = from_thread.run_sync(visit.site.releases.begin, visit.actor, serial)
+    handover = from_thread.run(visit.site.releases.begin, visit.actor, serial)
     return RedirectResponse(f"{STAFF}/release/{handover.number}", 303)
 
 
@@ -75,14 +75,14 @@ def _deed(visit: Visit) -> Response:
         from_thread.run_sync(visit.site.releases.enter_code, visit.actor, number, visit.form.get("code", ""))
         return RedirectResponse(f"{STAFF}/release/{number}", 303)
     if what == "cancel":
-        from_thread.run_sync(visit.site.releases.cancel, visit.actor, number)
+        from_thread.run(visit.site.releases.cancel, visit.actor, number)
         return done("/release")
     raise UserError("There is no such deed. Nothing was changed.")
 
 
 def _file(visit: Visit) -> Response:
     handover = from_thread.run_sync(visit.site.releases.look, visit.path("number"))
-    file = from_thread.run_sync(visit.site.releases.fetch, visit.actor, handover.number)
+    file = from_thread.run(visit.site.releases.fetch, visit.actor, handover.number)
     disposition = f'attachment; filename="release-{handover.code}.json"'
     return Response(file, media_type="application/json", headers={"content-disposition": disposition})
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from fleet_kit import CLERK, NOON_S, list_of, meeting, record, serial, store, wearer
+from fleet_kit import CLERK, NOON_S, list_of, meeting, record, serial, store, synced, wearer
 
 from host_tools import cli
 from host_tools.authority.lists import list_bytes
@@ -233,3 +233,23 @@ def test_an_export_to_stdout_is_the_file_and_nothing_else(folder):
     done = subprocess.run(line, capture_output=True, check=True)
     assert done.stdout == Path("x.parquet").read_bytes()
     assert run("export", MET, FREE, "--out", "-")[0] == cli.EXIT_UNUSABLE
+
+
+# --- The clock ---------------------------------------------------------------------------------------------------
+
+
+def test_the_clock_is_trusted_and_the_audit_knows_by_whom(folder, capsys):
+    with Office(folder / "kiosk.sqlite", now=lambda: 4_000_000_000) as ahead:
+        synced(ahead, serial(1))
+    told = answer("fleet", "clock")
+    assert (told["syncs"], told["latest_sync_s"], told["published_s"]) == (1, 4_000_000_000, None)
+    assert not told["trusted"]
+    assert cli.run(cli.build_app(), ["fleet", "clock"]) == 0
+    words = capsys.readouterr().out
+    assert "the latest at 2096-10-02 14:06" in words
+    assert "set it. If it is right: `bluezone fleet clock --trust`" in words
+    assert answer("fleet", "clock", "--trust")["trusted"]
+    told = answer("fleet", "clock", "--trust")
+    assert (told["syncs"], told["trusted"]) == (0, False)
+    (row,) = [row for row in answer("fleet", "audit")["audit"] if row["action"] == "trust clock"]
+    assert row["actor"].startswith("console:")

@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from fleet_kit import CASE_KEY, CLERK, NOON_S, list_of, meeting, serial, store, synced, wearer
 
+from host_tools.fleet.desk import DeskInThreads
 from host_tools.kiosk import service
 from host_tools.kiosk.service import Kiosk
 from host_tools.matching.rules import load_rules
@@ -67,9 +69,11 @@ def serve(office, monkeypatch):
 
     def run():
         screen = Screen()
-        unused = SimpleNamespace()
+        unused: Any = SimpleNamespace()
         root, cases = KioskRoot(bytes(32)), list_of(CASE_KEY)
-        kiosk = Kiosk(unused, office.store, cases, load_rules(), root, office.now, screen, desk=office.desk)  # pyright: ignore[reportArgumentType]
+        kiosk = Kiosk(
+            unused, office.store, cases, load_rules(), root, office.now, screen, desk=DeskInThreads(office.desk)
+        )  # fmt: skip
         token = SimpleNamespace(short_code=short_code(serial(1)), address="1")
         Session.shown = []
         kiosk._serving["1"] = None  # pyright: ignore[reportArgumentType]

@@ -1,6 +1,7 @@
 """The kiosk's pages in a browser: the real application on a port of its own, with a screen that tests fill by hand."""
 
 import asyncio
+import inspect
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -55,7 +56,9 @@ class Running:
 
     def call(self, deed: Callable[[], object]) -> None:
         async def do() -> None:
-            deed()
+            waiting = deed()
+            if inspect.isawaitable(waiting):
+                await waiting
 
         asyncio.run_coroutine_threadsafe(do(), self.loop).result(30)
 

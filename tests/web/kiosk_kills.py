@@ -8,16 +8,18 @@ import json
 import multiprocessing
 import os
 import signal
+import sqlite3
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 import httpx
 import sqlalchemy as sa
@@ -182,6 +184,18 @@ class Hall:
         with self.office() as office, office.database.reading() as connection:
             return set(connection.scalars(sa.select(sync_table.c.serial).distinct()))
 
+    async def until(self, there: Callable[[], bool]) -> None:
+        """Something is there, and the simulation sound."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not there():
+                self.world.check()
+                await asyncio.sleep(0.02)
+
+    def stored(self) -> int:
+        """Records in the database, whoever writes to it."""
+        with closing(sqlite3.connect(self.folder / "kiosk.sqlite")) as database:
+            return database.execute("SELECT count(*) FROM record").fetchone()[0]
+
     def connected(self) -> bool:
         """Is a token being read?"""
         return any(board.device.connections for board in self.world.boards.values())
@@ -194,7 +208,7 @@ class Hall:
         with self.office() as office, office.database.reading() as connection:
             assert connection.exec_driver_sql("PRAGMA integrity_check").scalar() == "ok"
             assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
-            stored = {name: self._stored(connection, name) for name in self.names}
+            stored = {name: self._in_database(connection, name) for name in self.names}
         for name, records in stored.items():
             truth = self._truth[self.world.provisioned[name].serial.hex()]
             assert records.keys() >= set(range(min(marks[name], len(truth)))), f"{name}: acknowledged, and not there"
@@ -215,7 +229,7 @@ class Hall:
         assert (standing.person_id is not None) == (standing.state == "assigned")
         self.deeds[number] = len(rows)
 
-    def _stored(self, connection: sa.Connection, name: str) -> dict[int, tuple | None]:
+    def _in_database(self, connection: sa.Connection, name: str) -> dict[int, tuple | None]:
         r = record_table.c
         query = sa.select(r.seq, r.raw).where(r.serial == self.world.provisioned[name].serial.hex())
         return {seq: unpack_record(raw) for seq, raw in connection.execute(query)}
@@ -233,28 +247,71 @@ class Hall:
         return open_token(copy)[0].watermark
 
 
-async def tried(hall: Hall, kills: int, longest_s: float) -> Found:
-    """Kill the kiosk at random moments while wearers come and the clerk works, then let one live until all are read."""
-    found = Found()
+class Moment(NamedTuple):
+    """When the kiosk is killed. `early`: counted from its start, else from when its pages can be reached."""
+
+    wait: Callable[[Hall], Awaitable[None]]
+    early: bool = False
+
+
+def _within(longest_s: float) -> Callable[[Hall], Awaitable[None]]:
+    async def wait(hall: Hall) -> None:
+        await asyncio.sleep(hall.random.uniform(0, longest_s))
+
+    return wait
+
+
+async def _connected(hall: Hall) -> None:
+    await hall.until(hall.connected)
+
+
+async def _stored(hall: Hall) -> None:
+    before = hall.stored()
+    await hall.until(lambda: hall.connected() and hall.stored() > before)
+
+
+async def _answered(hall: Hall) -> None:
+    before = sum(hall.deeds)
+    await hall.until(lambda: sum(hall.deeds) >= before + 3)
+
+
+BEGINNING = Moment(_within(0.5), early=True)
+CONNECTED = Moment(_connected)  # a token is
+STORED = Moment(_stored)  # more records have been, of a token that is still connected
+ANSWERED = Moment(_answered)  # the clerk has been, three times
+
+
+def any_moments(kills: int, seed: int) -> Iterator[Moment]:
+    """Some of them while it begins."""
+    random = Random(seed)
     for _ in range(kills):
-        hall.start()
-        names = hall.random.sample(hall.names, 2)
-        for name in names:
-            hall.world.boards[name].press()
-        if hall.random.random() < 0.15:  # while it begins
-            await asyncio.sleep(hall.random.uniform(0, 0.5))
-            work = None
-        else:
-            await hall.started()
-            work = asyncio.create_task(hall.clerk())
-            await asyncio.sleep(hall.random.uniform(0, longest_s))
-        found.between += hall.connected()
-        hall.kill()
-        if work is not None:
-            with_error = (await asyncio.gather(work, return_exceptions=True))[0]
-            assert isinstance(with_error, httpx.TransportError), repr(with_error)
-        found.kills += 1
-        found.records = hall.check()
+        yield BEGINNING if random.random() < 0.15 else Moment(_within(3.0))
+
+
+async def killed(hall: Hall, moment: Moment, found: Found) -> None:
+    """A kiosk begins, wearers come, the clerk works; it is killed at a moment, and its database looked at."""
+    hall.start()
+    for name in hall.random.sample(hall.names, 2):
+        hall.world.boards[name].press()
+    work = None
+    if not moment.early:
+        await hall.started()
+        work = asyncio.create_task(hall.clerk())
+    await moment.wait(hall)
+    found.between += hall.connected()
+    hall.kill()
+    if work is not None:
+        with_error = (await asyncio.gather(work, return_exceptions=True))[0]
+        assert isinstance(with_error, httpx.TransportError), repr(with_error)
+    found.kills += 1
+    found.records = hall.check()
+
+
+async def tried(hall: Hall, moments: Iterable[Moment]) -> Found:
+    """Kill a kiosk at each of these moments, then let one live until all are read."""
+    found = Found()
+    for moment in moments:
+        await killed(hall, moment, found)
     hall.start()
     await hall.started()
     for name in hall.names:
@@ -269,14 +326,14 @@ async def tried(hall: Hall, kills: int, longest_s: float) -> Found:
     return found
 
 
-def run(folder: Path, tokens: int, records: int, kills: int, seed: int, longest_s: float = 3.0) -> Found:
+def run(folder: Path, tokens: int, records: int, seed: int, moments: Iterable[Moment]) -> Found:
     """One hall, from the first kiosk to the last."""
 
     async def main() -> Found:
         hall = Hall(folder, tokens, records, seed)
         try:
             await hall.open()
-            return await tried(hall, kills, longest_s)
+            return await tried(hall, moments)
         finally:
             await hall.close()
 
@@ -289,7 +346,7 @@ def main() -> None:
     total: Counter[str] = Counter()
     for seed in range(10):
         with tempfile.TemporaryDirectory() as folder:
-            total.update(vars(run(Path(folder), 6, 4000, 12, seed)))
+            total.update(vars(run(Path(folder), 6, 4000, seed, any_moments(12, seed))))
         print(f"kiosk killed {total['kills']} times, {total['between']} of them while a token was connected: of "
               f"{total['records']} records and {total['deeds']} deeds of the clerk none lost", flush=True)  # fmt: skip
     print(f"{time.monotonic() - began_s:.0f} s")

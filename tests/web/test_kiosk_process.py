@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import threading
 import time
 from types import SimpleNamespace
 from typing import Any
@@ -247,17 +248,12 @@ def test_hardware_needs_a_list_and_a_key(given, missing, capsys):
     assert f"name it with {missing}. Nothing was started." in capsys.readouterr().err
 
 
-def test_a_job_that_fails_is_tried_again(monkeypatch):
+def test_a_job_that_fails_is_tried_again():
     runs = []
-
-    async def at_once(job):  # virtual time does not wait for threads
-        job()
 
     def job():
         runs.append(1)
         raise UserError("The database is away.")
-
-    monkeypatch.setattr(asyncio, "to_thread", at_once)
 
     async def main():
         again = asyncio.create_task(running._every(60, job))
@@ -280,5 +276,27 @@ def test_time_that_keeps_pace_never_runs_ahead():
             await asyncio.sleep(0.01)
             assert loop.time() - began_s <= time.monotonic() - wall_s + 0.001
         assert time.monotonic() - wall_s >= 0.05
+
+    clock.run(main())
+
+
+def test_what_belongs_in_a_thread_takes_no_virtual_time():
+    """It happens at once and in order; in a loop that keeps pace it is in a thread indeed."""
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, clock.VirtualLoop)
+        done: list[int] = []
+        later = loop.call_later(0.001, done.append, -1)
+        await asyncio.gather(*(asyncio.to_thread(done.append, number) for number in range(9)))
+        assert done == list(range(9))
+        assert loop.time() == 0
+        with pytest.raises(ValueError, match="invalid literal"):
+            await asyncio.to_thread(int, "x")
+        later.cancel()
+        here = threading.get_ident()
+        assert await asyncio.to_thread(threading.get_ident) == here
+        loop.keep_pace()
+        assert await asyncio.to_thread(threading.get_ident) != here
 
     clock.run(main())

@@ -86,7 +86,7 @@ def test_from_the_button_to_the_authority(kiosk_with_two, tmp_path):
 
     async def job(world, office, process):
         (name, given), (other, _) = world.provisioned.items()
-        number = process.releases.begin(OFFICER, given.serial).number
+        number = (await process.releases.begin(OFFICER, given.serial)).number
         world.call_to_kiosk(name, 0)
         world.boards[name].press()
         asked, cards = await until(process, number, "code")
@@ -107,7 +107,7 @@ def test_from_the_button_to_the_authority(kiosk_with_two, tmp_path):
         process.releases.enter_code(OFFICER, number, f"{letters[:4].lower()}-{letters[4:]}")
         seen, _ = await until(process, number, "done", "failed")
         assert process.screen.cards[asked.code].state == "released"
-        file = process.releases.fetch("mai", number)
+        file = await process.releases.fetch("mai", number)
         stored = office.store.encounters(given.serial)
         assert seen.encounters == len(stored) > 0
         return world.roots.authority, given, stored, file, deeds(office), [letters, asked.challenge.hex()]
@@ -136,7 +136,7 @@ def test_from_the_button_to_the_authority(kiosk_with_two, tmp_path):
 def test_three_wrong_codes_and_no_verdict_for_that_press(kiosk_with_two):
     async def job(world, office, process):
         name, given = next(iter(world.provisioned.items()))
-        number = process.releases.begin(OFFICER, given.serial).number
+        number = (await process.releases.begin(OFFICER, given.serial)).number
         world.call_to_kiosk(name, 0)
         world.boards[name].press()
         for left in (3, 2, 1):
@@ -151,7 +151,7 @@ def test_three_wrong_codes_and_no_verdict_for_that_press(kiosk_with_two):
             assert seen.code not in process.screen.cards
         assert office.store.encounters(given.serial), "the log is the kiosk's to read"
         with pytest.raises(ReleaseError, match="no file"):
-            process.releases.fetch(OFFICER, number)
+            await process.releases.fetch(OFFICER, number)
         world.boards[name].press()
         await asyncio.sleep(30)
         assert process.screen.cards[seen.code].state == "safe", "the next press is for a sync again"
@@ -207,7 +207,7 @@ async def come(desk, token, code=CODE):
 
 def test_what_was_released_is_fetched_once(at_desk, office):
     async def job(desk, screen):
-        number = desk.begin(OFFICER, TOKEN).number
+        number = (await desk.begin(OFFICER, TOKEN)).number
         assert desk.holds(CODE)
         visit = await come(desk, token := ReleasingToken(1))
         assert not desk.ready(CODE), "the wearer has one token"
@@ -217,11 +217,11 @@ def test_what_was_released_is_fetched_once(at_desk, office):
         assert screen.told == [(CODE, "begun"), (CODE, True)]
         assert not desk.holds(CODE)
         with pytest.raises(ReleaseError, match="a release of token"):
-            desk.begin(OFFICER, TOKEN)
-        assert json.loads(desk.fetch(OFFICER, number))["escrow"] == bytes(range(64)).hex()
+            await desk.begin(OFFICER, TOKEN)
+        assert json.loads(await desk.fetch(OFFICER, number))["escrow"] == bytes(range(64)).hex()
         assert desk.look(number).state == "fetched"
         with pytest.raises(ReleaseError, match="no file"):
-            desk.fetch(OFFICER, number)
+            await desk.fetch(OFFICER, number)
         await asyncio.sleep(KEEP_S + 1)
         assert desk.all() == []
 
@@ -231,18 +231,18 @@ def test_what_was_released_is_fetched_once(at_desk, office):
 @pytest.mark.parametrize(("how", "action"), [("deleted", "delete release"), ("too late", "release")])
 def test_what_nobody_fetches_goes(at_desk, office, how, action):
     async def job(desk, _screen):
-        number = desk.begin(OFFICER, TOKEN).number
+        number = (await desk.begin(OFFICER, TOKEN)).number
         visit = await come(desk, ReleasingToken(1))
         desk.enter_code(OFFICER, number, RIGHT)
         await visit
         if how == "deleted":
-            desk.cancel(OFFICER, number)
+            await desk.cancel(OFFICER, number)
         else:
             await asyncio.sleep(KEEP_S - 5)
             assert desk.look(number).state == "done"
             await asyncio.sleep(5)
         with pytest.raises(ReleaseError, match="is over"):
-            desk.fetch(OFFICER, number)
+            await desk.fetch(OFFICER, number)
 
     at_desk(job)
     assert deeds(office)[-1][1] == action
@@ -250,12 +250,12 @@ def test_what_nobody_fetches_goes(at_desk, office, how, action):
 
 def test_cancelled_while_waiting(at_desk, office):
     async def job(desk, screen):
-        number = desk.begin(OFFICER, TOKEN).number
-        desk.cancel(OFFICER, number)
+        number = (await desk.begin(OFFICER, TOKEN)).number
+        await desk.cancel(OFFICER, number)
         assert not desk.holds(CODE)
         await desk.serve(CODE, ReleasingToken(1).session())
         assert screen.told == []
-        assert desk.begin(OFFICER, TOKEN).number != number
+        assert (await desk.begin(OFFICER, TOKEN)).number != number
 
     at_desk(job)
     assert [action for _, action, _ in deeds(office)] == ["begin release", "cancel release", "begin release"]
@@ -264,14 +264,14 @@ def test_cancelled_while_waiting(at_desk, office):
 @pytest.mark.parametrize("moment", ["reading", "code", "checking"])
 def test_cancelled_while_the_token_is_here(at_desk, office, moment):
     async def job(desk, screen):
-        number = desk.begin(OFFICER, TOKEN).number
+        number = (await desk.begin(OFFICER, TOKEN)).number
         token = ReleasingToken(1)
         visit = asyncio.create_task(desk.serve(CODE, token.session()))
         while desk.look(number).state != ("reading" if moment == "reading" else "code"):
             await asyncio.sleep(0)
         if moment == "checking":
             desk.enter_code(OFFICER, number, RIGHT)
-        desk.cancel(OFFICER, number)
+        await desk.cancel(OFFICER, number)
         await visit
         assert desk.all() == []
         assert screen.told == [(CODE, "begun"), (CODE, False)]
@@ -282,7 +282,7 @@ def test_cancelled_while_the_token_is_here(at_desk, office, moment):
 
 def test_the_link_is_lost_while_the_officer_types(at_desk):
     async def job(desk, screen):
-        number = desk.begin(OFFICER, TOKEN).number
+        number = (await desk.begin(OFFICER, TOKEN)).number
         token = ReleasingToken(1)
         visit = await come(desk, token)
         token.lost = True
@@ -293,7 +293,7 @@ def test_the_link_is_lost_while_the_officer_types(at_desk):
         with pytest.raises(ReleaseError, match="No code is wanted now"):
             desk.enter_code(OFFICER, number, RIGHT)
         assert screen.told[-1] == (CODE, False)
-        assert desk.begin(OFFICER, TOKEN).number in [each.number for each in desk.all()], "without another word"
+        assert (await desk.begin(OFFICER, TOKEN)).number in [each.number for each in desk.all()], "without another word"
         assert len(desk.all()) == 1
 
     at_desk(job)
@@ -301,7 +301,7 @@ def test_the_link_is_lost_while_the_officer_types(at_desk):
 
 def test_a_link_that_is_lost_before_the_challenge_is_tried_again(at_desk):
     async def job(desk, _screen):
-        number = desk.begin(OFFICER, TOKEN).number
+        number = (await desk.begin(OFFICER, TOKEN)).number
         token = ReleasingToken(1)
         token.lost = True
         await desk.serve(CODE, token.session())
@@ -319,11 +319,11 @@ def test_a_link_that_is_lost_before_the_challenge_is_tried_again(at_desk):
 
 def test_time_runs_out(at_desk):
     async def job(desk, _screen):
-        number = desk.begin(OFFICER, TOKEN).number
+        number = (await desk.begin(OFFICER, TOKEN)).number
         await asyncio.sleep(PRESS_WITHIN_S + 1)
         assert "not pressed within 10 minutes" in desk.look(number).problem
         assert not desk.holds(CODE)
-        number = desk.begin(OFFICER, TOKEN).number
+        number = (await desk.begin(OFFICER, TOKEN)).number
         visit = await come(desk, ReleasingToken(1))
         assert desk.look(number).until_s == NOON_S + int(SESSION_S)
         await asyncio.sleep(SESSION_S)
@@ -335,7 +335,7 @@ def test_time_runs_out(at_desk):
 
 def test_another_token_with_the_same_letters_releases_nothing(at_desk):
     async def job(desk, _screen):
-        number = desk.begin(OFFICER, TOKEN).number
+        number = (await desk.begin(OFFICER, TOKEN)).number
         token = ReleasingToken(2)
         await desk.serve(CODE, token.session())
         assert desk.look(number).state == "failed"
@@ -348,7 +348,7 @@ def test_another_token_with_the_same_letters_releases_nothing(at_desk):
 @pytest.mark.parametrize("deed", ["lose", "revoke"])
 def test_a_token_that_is_not_for_who_holds_it_releases_nothing(at_desk, office, deed):
     async def job(desk, _screen):
-        number = desk.begin(OFFICER, TOKEN).number
+        number = (await desk.begin(OFFICER, TOKEN)).number
         getattr(office.ledger, deed)("clerk", TOKEN)
         token = ReleasingToken(1)
         await desk.serve(CODE, token.session())
@@ -364,11 +364,11 @@ def test_an_earlier_wearers_contacts_are_not_released(at_desk, office):
         connection.exec_driver_sql(f"UPDATE assignment SET since_s = {NOON_S + 450}")
 
     async def job(desk, _screen):
-        number = desk.begin(OFFICER, TOKEN).number
+        number = (await desk.begin(OFFICER, TOKEN)).number
         visit = await come(desk, ReleasingToken(1))
         desk.enter_code(OFFICER, number, RIGHT)
         await visit
-        return json.loads(desk.fetch(OFFICER, number))["encounters"]
+        return json.loads(await desk.fetch(OFFICER, number))["encounters"]
 
     assert [each["start_s"] for each in at_desk(job)] == [NOON_S + 900, NOON_S + 1800]
     assert len(office.store.encounters(TOKEN)) == 3
@@ -377,7 +377,7 @@ def test_an_earlier_wearers_contacts_are_not_released(at_desk, office):
 @pytest.mark.parametrize("how", ["the radio is stopped", "a fault of the program"])
 def test_whatever_ends_the_visit_the_token_is_not_held_for_ever(at_desk, how):
     async def job(desk, screen):
-        number = desk.begin(OFFICER, TOKEN).number
+        number = (await desk.begin(OFFICER, TOKEN)).number
         token: Any = ReleasingToken(1)
         if how == "a fault of the program":
             token.next_seq = None
@@ -397,7 +397,7 @@ def test_a_database_that_is_away_lets_nothing_out(at_desk, monkeypatch):
     """What cannot be written down does not happen."""
 
     async def job(desk, _screen):
-        number = desk.begin(OFFICER, TOKEN).number
+        number = (await desk.begin(OFFICER, TOKEN)).number
         visit = await come(desk, ReleasingToken(1))
 
         def away(*_arguments, **_detail):
@@ -408,7 +408,7 @@ def test_a_database_that_is_away_lets_nothing_out(at_desk, monkeypatch):
         await visit
         assert (desk.look(number).state, desk.look(number).problem) == ("failed", "The database cannot be used.")
         with pytest.raises(StorageError):
-            desk.begin(OFFICER, serial(2))
+            await desk.begin(OFFICER, serial(2))
         assert not desk.holds(short_code(serial(2)))
 
     at_desk(job)
@@ -417,7 +417,7 @@ def test_a_database_that_is_away_lets_nothing_out(at_desk, monkeypatch):
 @pytest.mark.parametrize("text", ["", "2222222", "222222222", "0222 2222", "ÁBCDEFGH"])
 def test_what_can_be_no_code_loses_no_try(at_desk, text):
     async def job(desk, _screen):
-        number = desk.begin(OFFICER, TOKEN).number
+        number = (await desk.begin(OFFICER, TOKEN)).number
         await come(desk, token := ReleasingToken(1))
         with pytest.raises(ReleaseError, match="no try is lost"):
             desk.enter_code(OFFICER, number, text)
@@ -429,17 +429,17 @@ def test_what_can_be_no_code_loses_no_try(at_desk, text):
 
 def test_one_for_each_token_and_not_many(at_desk):
     async def job(desk, _screen):
-        first = desk.begin(OFFICER, serial(1)).number
+        first = (await desk.begin(OFFICER, serial(1))).number
         with pytest.raises(ReleaseError, match="already"):
-            desk.begin("mai", serial(1))
+            await desk.begin("mai", serial(1))
         for number in range(2, MOST + 1):
-            desk.begin(OFFICER, serial(number))
+            await desk.begin(OFFICER, serial(number))
         with pytest.raises(ReleaseError, match=f"{MOST} releases"):
-            desk.begin(OFFICER, serial(30))
-        desk.cancel(OFFICER, first)
-        desk.begin(OFFICER, serial(30))
+            await desk.begin(OFFICER, serial(30))
+        await desk.cancel(OFFICER, first)
+        await desk.begin(OFFICER, serial(30))
         await asyncio.sleep(PRESS_WITHIN_S + 1)
-        desk.begin(OFFICER, serial(31))
+        await desk.begin(OFFICER, serial(31))
         assert len(desk.all()) == MOST, "who has failed gives way"
 
     at_desk(job)

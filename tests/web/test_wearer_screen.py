@@ -6,7 +6,7 @@ import re
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
-from web_kit import CODES, NOON_S, keep, record, result, serial
+from web_kit import CODES, NOON_S, any_time, keep, record, result, serial
 
 from host_tools.errors import UserError
 from host_tools.fleet.desk import TurnedAway
@@ -148,16 +148,16 @@ def test_ten_at_once(page, kiosk, shot):
 
 def test_who_is_turned_away_sees_no_result(page, kiosk, shot):
     class Desk:
-        def encounters(self, _serial, _now_s):
+        async def encounters(self, _serial, _now_s):
             raise TurnedAway("Token … is reported lost.")
 
     screen = kiosk.site.screen
-    desk = ShowingDesk(Desk(), screen, lambda _now_s: None)  # type: ignore[arg-type]
+    desk = ShowingDesk(Desk(), screen, any_time)  # type: ignore[arg-type]
 
-    def come() -> None:
+    async def come() -> None:
         screen.found(CODES[15])
         with pytest.raises(TurnedAway) as refusal:
-            desk.encounters(serial(15), 0)
+            await desk.encounters(serial(15), 0)
         screen.failed(CODES[15], refusal.value, False)
 
     kiosk.call(come)
@@ -356,8 +356,9 @@ def test_the_page_comes_from_the_kiosk_alone_and_is_small(browser, kiosk):
 
 def test_user_errors_of_the_desk_pass(kiosk):
     class Desk:
-        def check_clock(self, _now_s):
+        async def check_clock(self, _now_s):
             raise UserError("The clock is wrong.")
 
+    desk = ShowingDesk(Desk(), kiosk.site.screen, any_time)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="clock"):
-        ShowingDesk(Desk(), kiosk.site.screen, lambda _now_s: None).check_clock(0)  # type: ignore[arg-type]
+        kiosk.call(lambda: desk.check_clock(0))
