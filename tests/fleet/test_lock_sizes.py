@@ -95,6 +95,7 @@ def test_a_purge_lets_others_in_after_each_part(office, hands: Hands, works, mon
     for number in range(TOKENS):
         store(office, serial(number), [record(NOON_S + seq) for seq in range(EACH)])
         synced(office, serial(number))
+    gone = 0
     for _ in range(3):  # the clock moves on by no more than is believed
         hands.at_s += 6 * DAY_S
         works.clear()
