@@ -1,11 +1,13 @@
 """Staff lists as CSV, in and out. A list comes in whole or not at all: half of one would look like all of it.
 
 Columns: staff_number, name, agency, district, kind, address, token. The first two are needed; `token` is a short code
-or serial, which is assigned unless the person has it already.
+or serial, which is assigned unless the person has it already. A list that comes in may have its columns and kinds in
+Vietnamese, as the pages call them; one that goes out has these names.
 """
 
 import csv
 import io
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -24,8 +26,30 @@ from .tables import assignment_table, person_table, unit_table
 
 COLUMNS = ("staff_number", "name", "agency", "district", "kind", "address", "token")
 _NEEDED = {"staff_number", "name"}
+VIETNAMESE = {
+    "staff_number": "Mã nhân viên", "name": "Họ tên", "agency": "Cơ quan", "district": "Quận, huyện", "kind": "Loại",
+    "address": "Liên hệ", "token": "Thẻ",
+}  # fmt: skip
+VIETNAMESE_KINDS = {
+    "health": "y tế", "government": "cơ quan nhà nước", "police": "công an", "school": "trường học",
+    "company": "doanh nghiệp", "other": "khác",
+}  # fmt: skip
 _MOST_BYTES = 20_000_000
 _NAMED = 20  # faults that a sentence lists
+
+
+def _key(text: str) -> str:
+    """What a heading or a kind is recognised by; a spreadsheet may write an accented letter as two."""
+    return " ".join(unicodedata.normalize("NFC", text).split()).casefold()
+
+
+_HEADINGS = {_key(said): name for name, said in VIETNAMESE.items()}
+_KINDS = {_key(said): kind for kind, said in VIETNAMESE_KINDS.items()}
+
+
+def template(vietnamese: bool) -> str:
+    """A list of nobody, to be filled in: its first line alone."""
+    return sheet(tuple(VIETNAMESE.values()) if vietnamese else COLUMNS, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +104,8 @@ class StaffCsv:
                 continue
             seen[key] = line
             try:
-                unit = Unit(row["agency"], row["district"], row["kind"] or "other") if row["agency"] else None
+                kind = _KINDS.get(_key(row["kind"]), row["kind"] or "other")
+                unit = Unit(row["agency"], row["district"], kind) if row["agency"] else None
                 if unit is None and (row["district"] or row["kind"]):
                     raise PersonError("a unit needs its agency.")
                 entries[line] = self._people.entry(row["staff_number"], row["name"], unit, row["address"])
@@ -125,7 +150,7 @@ def _lines(data: bytes) -> Iterator[tuple[int, dict[str, str]]]:
     first = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if ";" in first else ",", strict=True)
     try:
-        head = [cell.strip().lower() for cell in next(reader, [])]
+        head = [_HEADINGS.get(_key(cell), _key(cell)) for cell in next(reader, [])]
         unknown = [cell for cell in head if cell not in COLUMNS]
         if unknown or len(set(head)) < len(head) or not set(head) >= _NEEDED:
             raise UserError(

@@ -23,21 +23,22 @@ _SPARE_BLOCKS = 2  # littlefs writes the new before it frees the old
 Progress = Callable[[str, int, int], None]  # what is being done, bytes done, bytes in all
 
 
-class Place(Protocol):
-    """A board's file system: over its serial port (TokenBoard), or as a drive (Drive). Paths are relative to its root.
-
-    Everything raises BoardError.
-    """
-
-    where: str  # for people
+class Shown(Protocol):
+    """Where a board keeps its firmware, to be looked at. Paths are relative to it; everything raises BoardError."""
 
     def files(self, folder: str) -> dict[str, int]: ...
 
     def sha256(self, path: str) -> str: ...
 
-    def free_bytes(self) -> int: ...
-
     def manifest(self) -> dict: ...
+
+
+class Place(Shown, Protocol):
+    """A board's file system: over its serial port (TokenBoard), or as a drive (Drive)."""
+
+    where: str  # for people
+
+    def free_bytes(self) -> int: ...
 
     def write_manifest(self, manifest: dict) -> None: ...
 
@@ -56,7 +57,7 @@ class Plan:
         due: files to bring; stale: paths to remove; there: files on the board, path → bytes.
     """
 
-    def __init__(self, place: Place, board: str, built: list[BuiltFile]) -> None:
+    def __init__(self, place: Shown, board: str, built: list[BuiltFile]) -> None:
         self.manifest = {
             "state": "complete",
             "board": board,
@@ -159,12 +160,12 @@ def folders(files: list[BuiltFile]) -> list[str]:
     return sorted({file.device_path.rpartition("/")[0] for file in files} - {""})
 
 
-def same(place: Place, file: BuiltFile, under: str = "") -> bool:
+def same(place: Shown, file: BuiltFile, under: str = "") -> bool:
     """Whether a file that is there has the right contents; `under` is a folder with "/"."""
     return place.sha256(under + file.device_path) == file.sha256
 
 
-def verify(place: Place, files: list[BuiltFile], under: str = "") -> None:
+def verify(place: Shown, files: list[BuiltFile], under: str = "") -> None:
     """Compare files that were sent.
 
     Raises:
@@ -198,7 +199,7 @@ def our_files(manifest: dict) -> set[str]:
     return {path for path in manifest.get("files", ()) if isinstance(path, str)}
 
 
-def _listing(place: Place, built: list[BuiltFile], old: dict) -> dict[str, int]:
+def _listing(place: Shown, built: list[BuiltFile], old: dict) -> dict[str, int]:
     ours = {file.device_path for file in built} | our_files(old)
     there: dict[str, int] = {}
     for folder in sorted({path.rpartition("/")[0] for path in ours} | {"", NEXT}):

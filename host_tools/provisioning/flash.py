@@ -107,9 +107,9 @@ class Flash:
                 report.machine = identity.machine
                 report.micropython = ".".join(str(part) for part in identity.version)
                 self._check(board, identity)
-                if identity.mpy != mpy_version(folder, built):
+                folder, built = loadable(builds, self._board_name, identity)
+                if not any(file.device_path.endswith(".mpy") for file in built):
                     report.notes.append("This MicroPython cannot load our compiled files: it got the sources.")
-                    folder, built = builds.get(self._board_name, compiled=False)
                 self._copy(board, folder, built, report)
                 if not board.set_clock(datetime.now(UTC)):
                     report.notes.append("The board has no clock to set.")
@@ -166,6 +166,11 @@ def check_runs(board: TokenBoard, identity: Identity, name: str, settings: dict)
         BoardError: no.
     """
     version = ".".join(str(part) for part in identity.version)
+    if identity.implementation == "circuitpython" and settings["method"] == "uf2":
+        raise BoardError(
+            "The board runs CircuitPython and takes its firmware as a drive: hold its button while you press reset, "
+            f"then repeat with --board {name} and without --port."
+        )
     if identity.implementation != "micropython":
         raise BoardError(f"The board runs {identity.implementation} {version}, not MicroPython: see deploy.md.")
     if identity.version < OLDEST_MICROPYTHON:
@@ -184,7 +189,20 @@ def check_runs(board: TokenBoard, identity: Identity, name: str, settings: dict)
         )
 
 
-def mpy_version(folder: Path, built: list[BuiltFile]) -> int:
-    """The version of compiled files, which is the second byte of each."""
+def loadable(builds: Builds, board: str, identity: Identity) -> tuple[Path, list[BuiltFile]]:
+    """The firmware in the form that a board can load, as Builds.get gives it: compiled, else as source.
+
+    Raises:
+        UserError: as firmware_files.build.
+    """
+    if identity.implementation == "micropython":
+        folder, built = builds.get(board)
+        if identity.mpy == _mpy_version(folder, built):
+            return folder, built
+    return builds.get(board, compiled=False)
+
+
+def _mpy_version(folder: Path, built: list[BuiltFile]) -> int:
+    # The second byte of each compiled file.
     compiled = next(file for file in built if file.device_path.endswith(".mpy"))
     return (folder / compiled.device_path).read_bytes()[1]

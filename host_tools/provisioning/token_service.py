@@ -1,5 +1,6 @@
 """The host's end of firmware/service.py: questions and orders to a token that stands at its REPL."""
 
+import re
 import time
 from dataclasses import dataclass
 
@@ -14,9 +15,12 @@ _SLOW_S = 30
 _KEYS_S = 8  # the ledger is held meanwhile; a kiosk that wants to write waits 10 s (storage.database)
 # A board that holds its firmware twice has to be asked first which copy it runs.
 START_SERVICE = """
+folder = ""
 try:
     import half
-    half.enter()
+    if half.enter():
+        import sys
+        folder = sys.path[0]
 except ImportError:
     pass
 import service
@@ -45,6 +49,9 @@ class TokenIdentity:
 class TokenService:
     """A token with the project's firmware.
 
+    Attributes:
+        folder: where on the board the copy of the firmware lies that it runs; "" is the root.
+
     Raises:
         BoardError: it has none, or no place for the log.
     """
@@ -52,12 +59,17 @@ class TokenService:
     def __init__(self, board: TokenBoard) -> None:
         self._board = board
         try:
-            board.ask("starting its service", "0", START_SERVICE, _SLOW_S)
+            self.folder: str = board.ask("starting its service", "folder", START_SERVICE, _SLOW_S)
         except BrokenOff as error:
             if "no module named" in str(error):
                 raise BoardError(
                     f"The board at {board.port} has no firmware of this project, or an older one: run `bluezone flash` "
                     "first. Nothing was changed."
+                ) from error
+            if re.search(r"OSError: (\[Errno )?30\b", str(error)):  # a read-only file system
+                raise BoardError(
+                    f"The board at {board.port} was started with its button held: its drive is the PC's now, and the "
+                    "token cannot reach its log. Eject the drive, press reset, then repeat. Nothing was changed."
                 ) from error
             raise
 

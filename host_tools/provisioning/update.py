@@ -11,7 +11,7 @@ from host_tools.provisioning import firmware_files, ports
 from host_tools.provisioning.board_error import BoardError
 from host_tools.provisioning.copying import NEXT, Place, Plan, Progress, folders, need_space, same, verify
 from host_tools.provisioning.firmware_files import Builds, BuiltFile
-from host_tools.provisioning.flash import check_runs, mpy_version
+from host_tools.provisioning.flash import check_runs, loadable
 from host_tools.provisioning.token_board import MANIFEST, TokenBoard
 
 _UNDER = NEXT + "/"
@@ -65,9 +65,7 @@ class Update:
             identity = board.identity()
             name = self._board_name or ports.board_of(identity)
             check_runs(board, identity, name, firmware_files.boards()[name])
-            folder, built = self._builds.get(name)
-            if identity.mpy != mpy_version(folder, built):
-                folder, built = self._builds.get(name, compiled=False)
+            folder, built = loadable(self._builds, name, identity)
             staged = Staged(board, name, built, {file: (folder / file.device_path).read_bytes for file in built})
             if not staged.plan.is_done:
                 self._kept = _RUNS_ON

@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 
 from host_tools.provisioning import ports
-from host_tools.provisioning.copying import Plan, Progress
+from host_tools.provisioning.circuit_folder import CircuitFolder
+from host_tools.provisioning.copying import Plan, Progress, Shown
 from host_tools.provisioning.firmware_files import Builds
-from host_tools.provisioning.flash import mpy_version
+from host_tools.provisioning.flash import loadable
 from host_tools.provisioning.token_board import TokenBoard
 from host_tools.provisioning.token_service import TokenService, faults
 from tracing.wire import short_code
@@ -56,14 +58,14 @@ def verify_token(
     try:
         identity = token.identity()
         name = ports.board_of(identity)
-        folder, built = builds.get(name)
-        if identity.mpy != mpy_version(folder, built):
-            folder, built = builds.get(name, compiled=False)
-        progress("comparing its files", 0, 1)
-        plan = Plan(token, name, built)
-        clock = token.clock()
-        off_s = round((clock - datetime.now(UTC)).total_seconds()) if clock and clock.year > 2000 else None
+        _, built = loadable(builds, name, identity)
         service = TokenService(token)
+        progress("comparing its files", 0, 1)
+        plan = Plan(_firmware(token, service), name, built)
+        damaged = [file.device_path for file in plan.due] + _damaged_starts(token, builds.start_programs(name))
+        keeps_time = identity.implementation == "micropython"  # a chip with CircuitPython keeps none through a reset
+        clock = token.clock() if keeps_time else None
+        off_s = round((clock - datetime.now(UTC)).total_seconds()) if clock and clock.year > 2000 else None
         who = service.identity()
         progress("self-test: watch its light", 0, 1)
         tested = service.self_test(button_s)
@@ -72,7 +74,9 @@ def verify_token(
             str(plan.old.get("firmware", "")), plan.manifest["firmware"], token.free_bytes(), off_s,
             int(service.diagnostics()["battery_mv"]), tested,
         )  # fmt: skip
-        found.wrong = _wrong(found, plan)
+        found.wrong = _wrong(found, str(plan.old.get("state", "")), damaged)
+        if keeps_time:
+            found.wrong += _wrong_time(off_s)
         progress("watching its start", 0, 1)
         token.restart(watch_s)
     finally:
@@ -81,24 +85,38 @@ def verify_token(
     return found
 
 
-def _wrong(found: Verified, plan: Plan) -> list[str]:
+def _firmware(token: TokenBoard, service: TokenService) -> Shown:
+    return CircuitFolder(token, service.folder) if service.folder else token
+
+
+def _damaged_starts(token: TokenBoard, starts: dict[str, bytes]) -> list[str]:
+    if not starts:
+        return []
+    root = CircuitFolder(token, "")
+    there = root.files("")
+    return [name for name, data in starts.items() if name not in there or root.sha256(name) != sha256(data).hexdigest()]
+
+
+def _wrong(found: Verified, state: str, damaged: list[str]) -> list[str]:
     wrong = faults(found.self_test)
-    if plan.old.get("state") != "complete":
+    if state != "complete":
         wrong.append("Its firmware is not complete: run `bluezone flash`.")
     elif found.firmware != found.newest:
         wrong.append(f"It has firmware {found.firmware}, this computer has {found.newest}: run `bluezone update`.")
-    elif plan.due:
-        named = ", ".join(file.device_path for file in plan.due)
+    elif damaged:
         wrong.append(
-            f"Damaged on the token: {named}. Run `bluezone flash`; twice for one token: its flash is worn out."
+            f"Damaged on the token: {', '.join(damaged)}. Run `bluezone flash`; twice for one token: its flash is worn "
+            "out."
         )
-    if found.clock_off_s is None:
-        wrong.append("Its clock is not set: run `bluezone flash`, which sets it, or sync it at a kiosk.")
-    elif abs(found.clock_off_s) > _CLOCK_OFF_S:
-        wrong.append(f"Its clock is off by {found.clock_off_s} s: sync it at a kiosk.")
     if not found.short_code:
         wrong.append("It is not provisioned: run `bluezone provision`.")
     return wrong
+
+
+def _wrong_time(off_s: int | None) -> list[str]:
+    if off_s is None:
+        return ["Its clock is not set: run `bluezone flash`, which sets it, or sync it at a kiosk."]
+    return [f"Its clock is off by {off_s} s: sync it at a kiosk."] if abs(off_s) > _CLOCK_OFF_S else []
 
 
 def diagnostics(port: str, progress: Progress, patience_s: int = 4) -> dict[str, int | str]:
@@ -113,7 +131,7 @@ def diagnostics(port: str, progress: Progress, patience_s: int = 4) -> dict[str,
         progress("reading its diagnostics", 0, 1)
         numbers = service.diagnostics()
         who = service.identity()
-        manifest = token.manifest()
+        manifest = _firmware(token, service).manifest()
         token.restart(0)
     finally:
         token.close()

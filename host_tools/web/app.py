@@ -7,7 +7,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -47,8 +47,11 @@ async def _metrics(request: Request) -> Response:
 
 async def _missing(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 404
-    if not request.url.path.startswith(f"{STAFF}/"):
+    path = request.url.path
+    if not path.startswith(f"{STAFF}/"):
         return PlainTextResponse("There is no such page.", status)
+    if status == 405 and request.method == "GET":  # where only forms go, as after an error: to the page above
+        return RedirectResponse(path.rpartition("/")[0], 303)
     return HTMLResponse(site_of(request).pages.render("missing", language_of(request)), status)
 
 

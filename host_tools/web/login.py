@@ -12,16 +12,30 @@ from host_tools.fleet.accounts import SHORTEST_PASSWORD, TooManyTries
 from host_tools.storage.database import StorageError
 
 from .pages import language
-from .site import LANGUAGE_COOKIE, SESSION_COOKIE, STAFF, Visit, away, language_of, set_session, site_of, staff
+from .site import (
+    LANGUAGE_COOKIE,
+    SESSION_COOKIE,
+    STAFF,
+    Visit,
+    away,
+    language_of,
+    page_before,
+    page_of,
+    set_session,
+    site_of,
+    staff,
+)
 
 _YEAR_S = 365 * 86400
 
 
-def _page(request: Request, name: str, error: UserError | None = None) -> Response:
+def _page(request: Request, name: str, form: dict[str, str], error: UserError | None = None) -> Response:
     text = site_of(request).pages.render(
         name,
         language_of(request),
         sentence=str(error) if error else "",
+        ended=bool(request.query_params.get("ended")) and error is None,
+        typed=form.get,
         shortest=SHORTEST_PASSWORD,
         simulated=site_of(request).simulated,
     )
@@ -32,9 +46,9 @@ def _page(request: Request, name: str, error: UserError | None = None) -> Respon
 def _log_in(request: Request, form: dict[str, str]) -> Response:
     accounts = site_of(request).office.accounts
     if request.method == "GET":
-        return _page(request, "login") if accounts.all() else RedirectResponse(f"{STAFF}/setup", 303)
+        return _page(request, "login", form) if accounts.all() else RedirectResponse(f"{STAFF}/setup", 303)
     _, session = accounts.log_in(form.get("name", ""), form.get("password", ""), _address(request))
-    return set_session(RedirectResponse(STAFF, 303), request, session)
+    return set_session(RedirectResponse(page_of(request.query_params.get("next", "")), 303), request, session)
 
 
 def _set_up(request: Request, form: dict[str, str]) -> Response:
@@ -42,7 +56,7 @@ def _set_up(request: Request, form: dict[str, str]) -> Response:
     if accounts.all():
         return RedirectResponse(f"{STAFF}/login", 303)
     if request.method == "GET":
-        return _page(request, "setup")
+        return _page(request, "setup", form)
     name, password = form.get("name", ""), form.get("password", "")
     accounts.set_up(form.get("code", ""), name, password, _address(request))
     _, session = accounts.log_in(name, password, _address(request))
@@ -60,7 +74,7 @@ def _open(name: str, handler: Callable[[Request, dict[str, str]], Response]) -> 
         except StorageError as error:
             return away(request, error)
         except UserError as error:
-            return _page(request, name, error)
+            return _page(request, name, form, error)
 
     return endpoint
 
@@ -76,9 +90,11 @@ def _log_out(visit: Visit) -> Response:
     return response
 
 
+def _password(visit: Visit) -> Response:
+    return visit.page("password", shortest=SHORTEST_PASSWORD)
+
+
 def _change_password(visit: Visit) -> Response:
-    if visit.request.method == "GET":
-        return visit.page("password", shortest=SHORTEST_PASSWORD)
     accounts = visit.office.accounts
     accounts.log_in(visit.actor, visit.form.get("old", ""), _address(visit.request))
     accounts.set_password(visit.actor, visit.account.id, visit.form.get("new", ""))
@@ -87,7 +103,7 @@ def _change_password(visit: Visit) -> Response:
 
 
 async def _choose_language(request: Request) -> Response:
-    response = RedirectResponse(STAFF, 303)
+    response = RedirectResponse(page_before(request), 303)
     response.set_cookie(
         LANGUAGE_COOKIE, language(request.path_params["lang"]), max_age=_YEAR_S, path=STAFF, httponly=True,
         samesite="strict",
@@ -99,6 +115,7 @@ ROUTES = [
     Route("/login", _open("login", _log_in), methods=["GET", "POST"]),
     Route("/setup", _open("setup", _set_up), methods=["GET", "POST"]),
     Route("/logout", staff(None, _log_out), methods=["POST"]),
-    Route("/password", staff(None, _change_password), methods=["GET", "POST"]),
+    Route("/password", staff(None, _password)),
+    Route("/password", staff(None, _change_password, _password), methods=["POST"]),
     Route("/language/{lang}", _choose_language),
 ]

@@ -1,9 +1,10 @@
 """What the pages have in common, and what one visit to a clerk's page knows."""
 
+import contextlib
 import hashlib
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -26,6 +27,7 @@ from .screen import LiveScreen
 
 SESSION_COOKIE, LANGUAGE_COOKIE = "bluezone_session", "bluezone_language"
 STAFF = "/staff"
+_TOO_OLD = "The page was open for too long. Nothing was changed. Look it over and send it again."
 Practice = Callable[[bytes, bytes], str]
 
 
@@ -66,6 +68,7 @@ class Visit:
 
     Attributes:
         form: fields of a POST; files: contents of uploaded files, both by name.
+        wrong: the sentence of an error: the form's page is shown again with it, and with what was typed.
     """
 
     request: Request
@@ -74,6 +77,7 @@ class Visit:
     session: str
     form: dict[str, str]
     files: dict[str, bytes]
+    wrong: str = ""
 
     @property
     def office(self) -> Office:
@@ -95,20 +99,17 @@ class Visit:
     def path(self, name: str) -> Any:
         return self.request.path_params[name]
 
-    @property
-    def back(self) -> str:
-        """The page whose form was sent, as the browser names it; else the overview."""
-        referer = self.request.headers.get("referer", "")
-        path = part(referer, "path") or ""
-        own = part(referer, "netloc") == self.request.url.netloc
-        return path if own and path.startswith(f"{STAFF}/") else STAFF
+    def typed(self, name: str, otherwise: str = "") -> str:
+        """What a field of a page holds at first; after an error, what was typed into it."""
+        return self.form.get(name, otherwise) if self.wrong else otherwise
 
     def page(self, name: str, status_code: int = 200, **context: Any) -> Response:
         """A page for this account."""
         lang = language_of(self.request)
         text = self.site.pages.render(
-            name, lang, account=self.account, here=self.request.url.path, back=self.back, done=self.query("done"),
-            form_token=form_token(self.session), simulated=self.site.simulated, **context,
+            name, lang, account=self.account, here=self.request.url.path, back=page_before(self.request),
+            done=self.query("done"), wrong=self.wrong, typed=self.typed, form_token=form_token(self.session),
+            simulated=self.site.simulated, **context,
         )  # fmt: skip
         return HTMLResponse(text, status_code)
 
@@ -121,9 +122,27 @@ def done(path: str, **query: str) -> Response:
     return RedirectResponse(f"{STAFF}{path}?{urlencode({'done': '1', **query})}", 303)
 
 
+def csv_file(name: str, text: str) -> Response:
+    """A file to be fetched."""
+    disposition = f'attachment; filename="{name}"'
+    return Response(text, media_type="text/csv; charset=utf-8", headers={"content-disposition": disposition})
+
+
 def language_of(request: Request) -> Language:
     """Of a clerk's pages: as last chosen."""
     return language(request.query_params.get("lang") or request.cookies.get(LANGUAGE_COOKIE))
+
+
+def page_of(text: str) -> str:
+    """The path of a clerk's page, as anybody may have written it; else the overview."""
+    path = part(text, "path") or ""
+    return path if path.startswith(f"{STAFF}/") else STAFF
+
+
+def page_before(request: Request) -> str:
+    """The page whose form or link was used, as the browser names it; else the overview."""
+    referer = request.headers.get("referer", "")
+    return page_of(referer) if part(referer, "netloc") == request.url.netloc else STAFF
 
 
 def set_session(response: Response, request: Request, session: str) -> Response:
@@ -135,8 +154,13 @@ def set_session(response: Response, request: Request, session: str) -> Response:
     return response
 
 
-def staff(permission: Permission | None, handler: Handler) -> Callable:
-    """An endpoint that asks who it is (None: anybody who is logged in), then works in a thread of its own."""
+def staff(permission: Permission | None, handler: Handler, page: Handler | None = None) -> Callable:
+    """An endpoint that asks who it is, then works in a thread of its own.
+
+    Args:
+        permission: what the account must be allowed; None: anybody who is logged in.
+        page: shows the page on which the form of a POST stands, to show it again after an error.
+    """
 
     async def endpoint(request: Request) -> Response:
         form: dict[str, str] = {}
@@ -148,25 +172,27 @@ def staff(permission: Permission | None, handler: Handler) -> Callable:
                         files[name] = await value.read()
                     else:
                         form[name] = value
-        return await run_in_threadpool(_answer, request, permission, handler, form, files)
+        return await run_in_threadpool(_answer, request, permission, handler, page, form, files)
 
     return endpoint
 
 
 def _answer(
-    request: Request, permission: Permission | None, handler: Handler, form: dict[str, str], files: dict[str, bytes]
-) -> Response:
+    request: Request, permission: Permission | None, handler: Handler, page: Handler | None, form: dict[str, str],
+    files: dict[str, bytes],
+) -> Response:  # fmt: skip
     site = site_of(request)
     session = request.cookies.get(SESSION_COOKIE, "")
+    sent = request.method == "POST"
     try:
         account = site.office.accounts.of_session(session) if session else None
         if account is None:
-            return RedirectResponse(f"{STAFF}/login", 303)
+            return _to_login(page_before(request) if sent else request.url.path, sent)
         visit = Visit(request, site, account, session, form, files)
         if permission is not None and not account.may(permission):
             return visit.page("problem", 403, sentence="", forbidden=True)
-        if request.method == "POST" and not hmac.compare_digest(form.get("form_token", ""), form_token(session)):
-            return visit.page("problem", 403, sentence="", forbidden=True)
+        if sent and not hmac.compare_digest(form.get("form_token", ""), form_token(session)):
+            return _again(visit, page, _TOO_OLD, 403)
     except StorageError as error:
         return away(request, error)
     try:
@@ -174,7 +200,28 @@ def _answer(
     except StorageError as error:
         return away(request, error)
     except UserError as error:
-        return visit.page("problem", 409, sentence=str(error), forbidden=False)
+        return _again(visit, page, str(error), 409)
+
+
+def _again(visit: Visit, page: Handler | None, sentence: str, status_code: int) -> Response:
+    """After an error: the page of the form with what was typed; where there is none, the error alone."""
+    if page is not None:
+        with contextlib.suppress(UserError):
+            answer = page(replace(visit, wrong=sentence))
+            answer.status_code = status_code
+            return answer
+    return visit.page("problem", status_code, sentence=sentence, forbidden=False)
+
+
+def _to_login(path: str, sent: bool) -> Response:
+    """To the login, and from there back to a page.
+
+    Args:
+        sent: a form was sent, which nobody takes now.
+    """
+    query = {} if path == STAFF else {"next": path}
+    query |= {"ended": "1"} if sent else {}
+    return RedirectResponse(f"{STAFF}/login{'?' * bool(query)}{urlencode(query, safe='/')}", 303)
 
 
 def away(request: Request, error: StorageError) -> Response:

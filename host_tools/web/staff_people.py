@@ -5,9 +5,10 @@ from starlette.routing import Route
 
 from host_tools.errors import UserError
 from host_tools.fleet.people import KINDS, Unit
+from host_tools.fleet.staff_csv import template
 from host_tools.matching.explanation import explain_kept
 
-from .site import Visit, done, staff
+from .site import Visit, csv_file, done, language_of, staff
 
 
 def _people(visit: Visit) -> Response:
@@ -23,13 +24,16 @@ def _find(visit: Visit) -> Response:
 
 
 def _enter(visit: Visit) -> Response:
+    return done(f"/people/{_entered(visit)}")
+
+
+def _entered(visit: Visit) -> int:
     form = visit.form
     agency = form.get("agency", "").strip()
     unit = Unit(agency, form.get("district", ""), form.get("kind", "other")) if agency else None
-    person_id = visit.office.people.enter(
+    return visit.office.people.enter(
         visit.actor, form.get("staff_number", ""), form.get("name", ""), unit, form.get("address", "")
     )
-    return done(f"/people/{person_id}")
 
 
 def _import(visit: Visit) -> Response:
@@ -37,12 +41,12 @@ def _import(visit: Visit) -> Response:
     return done("/people", done="", persons=str(brought.persons), assigned=str(brought.assigned))
 
 
+def _template(visit: Visit) -> Response:
+    return csv_file("template.csv", template(language_of(visit.request) == "vi"))
+
+
 def _export(visit: Visit) -> Response:
-    return Response(
-        visit.office.staff_csv.bring_out(visit.actor),
-        media_type="text/csv; charset=utf-8",
-        headers={"content-disposition": 'attachment; filename="staff.csv"'},
-    )
+    return csv_file("staff.csv", visit.office.staff_csv.bring_out(visit.actor))
 
 
 def _person(visit: Visit) -> Response:
@@ -53,26 +57,34 @@ def _person(visit: Visit) -> Response:
         reasons=explain_kept(held.days, visit.site.rules, visit.office.now()),
         results=visit.account.may("see results"),
         keep_days=visit.office.privacy.days(),
+        holds=any(period.until_s is None for period in held.periods),
+        kinds=KINDS,
     )
 
 
-def _forget(visit: Visit) -> Response:
-    person_id, what = visit.path("person"), visit.form.get("what", "")
-    if what == "contacts":
-        visit.office.privacy.forget_contacts(visit.actor, person_id)
-        return done(f"/people/{person_id}")
-    if what == "all":
-        visit.office.privacy.erase(visit.actor, person_id)
+def _deed(visit: Visit) -> Response:
+    person_id, what, office = visit.path("person"), visit.form.get("what", ""), visit.office
+    if what == "change":
+        return _enter(visit)
+    if what == "assign":
+        office.ledger.assign(visit.actor, office.ledger.serial(visit.form.get("token", "")), person_id)
+    elif what == "contacts":
+        office.privacy.forget_contacts(visit.actor, person_id)
+    elif what == "all":
+        office.privacy.erase(visit.actor, person_id)
         return done("/people")
-    raise UserError("Say what is to be deleted. Nothing was changed.")
+    else:
+        raise UserError("There is no such deed. Nothing was changed.")
+    return done(f"/people/{person_id}")
 
 
 ROUTES = [
     Route("/people", staff("see people", _people)),
-    Route("/people", staff("change fleet", _enter), methods=["POST"]),
-    Route("/people/find", staff("see people", _find), methods=["POST"]),
-    Route("/people/import", staff("change fleet", _import), methods=["POST"]),
-    Route("/people/export", staff("change fleet", _export), methods=["POST"]),
+    Route("/people", staff("change fleet", _enter, _people), methods=["POST"]),
+    Route("/people/find", staff("see people", _find, _people), methods=["POST"]),
+    Route("/people/import", staff("change fleet", _import, _people), methods=["POST"]),
+    Route("/people/template.csv", staff("change fleet", _template)),
+    Route("/people/export", staff("change fleet", _export, _people), methods=["POST"]),
     Route("/people/{person:int}", staff("see people", _person)),
-    Route("/people/{person:int}", staff("change fleet", _forget), methods=["POST"]),
+    Route("/people/{person:int}", staff("change fleet", _deed, _person), methods=["POST"]),
 ]

@@ -20,7 +20,7 @@ _AWAY = ("lost", "revoked", "returned")
 
 def _releases(visit: Visit) -> Response:
     handovers = from_thread.run_sync(visit.site.releases.all)
-    return visit.page("releases", handovers=handovers, token=visit.query("token")[:40])
+    return visit.page("releases", handovers=handovers, token=visit.typed("token", visit.query("token")[:40]))
 
 
 def _begin(visit: Visit) -> Response:
@@ -89,8 +89,8 @@ def _file(visit: Visit) -> Response:
 
 ROUTES = [
     Route("/release", staff("release", _releases)),
-    Route("/release", staff("release", _begin), methods=["POST"]),
+    Route("/release", staff("release", _begin, _releases), methods=["POST"]),
     Route("/release/{number:int}", staff("release", _release)),
-    Route("/release/{number:int}", staff("release", _deed), methods=["POST"]),
-    Route("/release/{number:int}/file", staff("release", _file), methods=["POST"]),
+    Route("/release/{number:int}", staff("release", _deed, _release), methods=["POST"]),
+    Route("/release/{number:int}/file", staff("release", _file, _release), methods=["POST"]),
 ]

@@ -117,8 +117,8 @@ def _register(visit: Visit) -> Response:
 OVERVIEW = staff(None, _overview)
 ROUTES = [
     Route("/tokens", staff("see fleet", _tokens)),
-    Route("/tokens", staff("change fleet", _register), methods=["POST"]),
+    Route("/tokens", staff("change fleet", _register, _tokens), methods=["POST"]),
     Route("/tokens/{serial}", staff("see fleet", _token)),
-    Route("/tokens/{serial}", staff("change fleet", _deed), methods=["POST"]),
+    Route("/tokens/{serial}", staff("change fleet", _deed, _token), methods=["POST"]),
     Route("/tokens/{serial}/label.svg", staff("see fleet", _label)),
 ]

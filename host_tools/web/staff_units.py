@@ -10,9 +10,9 @@ from host_tools.fleet.listing import RECENT_S, Share
 from host_tools.fleet.people import Unit
 from host_tools.fleet.sheet import sheet
 
-from .site import Visit, staff
+from .site import Visit, csv_file, staff
 
-COLUMNS = ("agency", "district", "kind", "tokens", "synced_7_days", "percent", "spare")
+COLUMNS = ("agency", "district", "kind", "tokens", "synced_7d", "percent", "spare")
 
 
 def by_district(shares: Iterable[Share]) -> list[Share]:
@@ -50,11 +50,7 @@ def _csv(visit: Visit) -> Response:
         (each.unit.agency, each.unit.district, each.unit.kind, each.tokens, each.recent, each.percent, each.spare)
         for each in visit.office.listing.shares()
     )
-    return Response(
-        sheet(COLUMNS, rows),
-        media_type="text/csv; charset=utf-8",
-        headers={"content-disposition": 'attachment; filename="units.csv"'},
-    )
+    return csv_file("units.csv", sheet(COLUMNS, rows))
 
 
 ROUTES = [Route("/units", staff("see fleet", _units)), Route("/units.csv", staff("see fleet", _csv))]

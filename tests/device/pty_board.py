@@ -17,6 +17,7 @@ from pathlib import Path
 
 _VM = Path(sys.executable).with_name("micropython")
 _HEAP = "160k"  # as an ESP32 gives, whose modules and the fakes lie in RAM here too
+_CIRCUIT_HEAP = "512k"  # a computer's words are twice as long as a chip's, and this firmware comes as source
 _SOFT_REBOOT = b"\r\nMPY: soft reboot\r\n"
 _INTERRUPT, _RAW, _FRIENDLY = b"\x03", b"\x01", b"\x02"
 _WAIT_S = 20
@@ -28,6 +29,7 @@ class PtyBoard:
     Args:
         folder: its file system.
         fakes: Python source run before anything else at every reset: makes the VM say it is something else.
+        circuit: starts as CircuitPython does: code.py, and nothing before the raw REPL.
         unplug_after_bytes: the line dies when the host has sent so much.
         unplug_after_answers: the line dies when the board begins its next answer after so many.
 
@@ -42,10 +44,12 @@ class PtyBoard:
         fakes: str = "",
         unplug_after_bytes: int | None = None,
         unplug_after_answers: int | None = None,
+        circuit: bool = False,
     ) -> None:
         self.folder = folder
         self._fakes = folder.parent / f"{folder.name}_fakes.py"
         self._fakes.write_text(fakes)
+        self._circuit = circuit
         self._left_bytes = unplug_after_bytes
         self._left_answers = unplug_after_answers
         self.heard_bytes = self.said_bytes = self.answers = 0
@@ -86,12 +90,14 @@ class PtyBoard:
         modes[3] |= termios.ISIG
         termios.tcsetattr(terminal, termios.TCSANOW, modes)
         start = f"exec(open({str(self._fakes)!r}).read())\n"
-        for name in ("boot", "main") if run_main else ("boot",):
+        if self._circuit and run_main:
+            start += "exec(open('code.py').read(), {'__name__': '__main__'})\n"
+        for name in () if self._circuit else ("boot", "main") if run_main else ("boot",):
             start += f"try:\n open('{name}.py').close()\nexcept OSError:\n pass\nelse:\n import {name}\n"
         script = self._fakes.with_suffix(".start.py")
         script.write_text("import sys\nsys.path[0] = ''\n" + start)
         self._vm = subprocess.Popen(
-            [str(_VM), "-X", f"heapsize={_HEAP}", "-i", str(script)],
+            [str(_VM), "-X", f"heapsize={_CIRCUIT_HEAP if self._circuit else _HEAP}", "-i", str(script)],
             cwd=self.folder,
             preexec_fn=lambda: os.login_tty(terminal),
         )

@@ -36,8 +36,8 @@ FILLED_IN = {
 ELSEWHERE = {
     "bluezone provision": "no command but a mention of one",
     "bluezone flash --board nrf52840_circuitpython": "test_drive.py",
+    "bluezone flash --board … --download": "test_image_download.py",
     "bluezone flash --board esp32_c3 --image ….bin --offline-image token.bin": "test_flash_command.py",
-    "bluezone flash --board … --download": "test_flash_command.py",
     "bluezone update --board nrf52840_circuitpython": "test_drive.py",
     "bluezone repl": "test_provision.py: it waits for a person",
 }

@@ -16,7 +16,7 @@ from host_tools.errors import UserError
 from host_tools.provisioning import firmware_files
 from host_tools.provisioning.copying import Copy
 from host_tools.provisioning.drive import Drive
-from host_tools.provisioning.firmware_files import Builds, BuiltFile
+from host_tools.provisioning.firmware_files import Builds, BuiltFile, compile_module
 from host_tools.provisioning.update import Staged, Update
 
 pytestmark = pytest.mark.vm
@@ -219,3 +219,59 @@ def test_over_a_serial_line(project: Path, device: Path, builds: Builds) -> None
     assert report.firmware != report.before
     assert (again.copied, again.before) == (0, report.firmware)
     assert (device / "tracing/new.mpy").exists()
+
+
+class ToyBuilds(Builds):
+    """A version of the small firmware, with a compiled file of which a board tells that it can load it."""
+
+    def __init__(self, folder: Path, version: int, extra: str) -> None:
+        super().__init__()
+        built = firmware(folder, version, extra)
+        compile_module(folder / "app.py", folder / "app.mpy", "app.mpy")
+        self._version = (
+            folder,
+            [file for file in built if file.device_path != "app.py"] + [built_file(folder, "app.mpy")],
+        )
+
+    def get(self, board: str, compiled: bool = True) -> tuple[Path, list[BuiltFile]]:
+        return self._version
+
+
+# What is kept, as the technician reads it; what the token starts then; and how many answers later it is cut next.
+KEPT = {
+    "Nothing on the token was changed": ({"runs 1 1 1\n"}, 6),
+    "The token goes on with the firmware it had": ({"runs 1 1 1\n"}, 3),
+    "The new firmware is whole and verified": ({"runs 1 1 1\n", "runs 2 2 2\n"}, 1),
+}
+
+
+def test_over_a_serial_line_that_is_cut_the_token_starts_and_the_next_update_ends_it(
+    tmp_path: Path, device: Path
+) -> None:
+    said, started = [], set()
+    answers = 0
+    with ToyBuilds(tmp_path / "old", 1, "went.py") as old, ToyBuilds(tmp_path / "new", 2, "came/two.py") as new:
+        folder, built = old.get("")
+        Copy(Drive(device), "esp32_generic", folder, built, lambda *_: None).run()
+        while True:
+            cut = tmp_path / f"cut{answers}"
+            shutil.copytree(device, cut)
+            with PtyBoard(cut, chip_fakes.esp32(cut), unplug_after_answers=answers) as board:
+                try:
+                    Update("", board.port, lambda *_: None, new, patience_s=5, watch_s=0).run()
+                    break
+                except UserError as error:
+                    (kept,) = (kept for kept in KEPT if kept in str(error))
+            runs = start(cut)
+            assert runs in KEPT[kept][0], (answers, kept)
+            started.add(runs)
+            if kept not in said or answers % 16 == 0:
+                said.append(kept)
+                with PtyBoard(cut, chip_fakes.esp32(cut)) as board:
+                    Update("", board.port, lambda *_: None, new, patience_s=5, watch_s=0).run()
+                assert start(cut) == "runs 2 2 2\n", answers
+                assert_whole(cut, new.get("")[1])
+            answers += KEPT[kept][1]
+    assert set(said) == set(KEPT)
+    assert started == {"runs 1 1 1\n", "runs 2 2 2\n"}
+    assert start(cut) == "runs 2 2 2\n"

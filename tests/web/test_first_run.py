@@ -16,6 +16,7 @@ from host_tools.fleet.people import Unit
 from host_tools.web.app import build_app
 from host_tools.web.site import form_token
 from host_tools.web.staff_units import COLUMNS, by_district
+from tracing.wire import short_code
 
 HERE = "http://localhost:8000"
 
@@ -97,19 +98,110 @@ def test_districts_sum_their_units_up():
     assert sums == [("Hải Châu", 3, 3, 100, 0), ("Thanh Khê", 10, 4, 40, 5)]
 
 
-def test_after_an_error_back_leads_to_the_page_of_the_form(empty):
+PERSON = {"staff_number": "NV1", "name": "Lê Thị Một", "agency": "Sở Y tế", "district": "Hải Châu", "kind": "health",
+          "address": "0905 123 456"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "form", "words"),
+    [
+        ("/people", PERSON | {"address": "none"}, "neither an e-mail address"),
+        ("/people/find", {"staff_number": "nobody"}, "Nobody has this staff number"),
+        ("/people/1", PERSON | {"what": "change", "name": ""}, "The name is missing"),
+        ("/people/1", {"what": "assign", "token": "ZZZZZZ"}, "There is no token"),
+        ("/tokens", {"serial": "0102"}, "16 hex digits"),
+        (f"/tokens/{serial(1).hex()}", {"deed": "assign", "staff_number": "nobody"}, "Nobody has staff number"),
+        (f"/tokens/{serial(1).hex()}", {"deed": "replace", "new": "ZZZZZZ", "why": "lose"}, "There is no token"),
+        ("/accounts", {"name": "two words", "role": "officer", "password": PASSWORD}, "letters, digits"),
+        ("/settings", {"days": "999"}, "from 0 to"),
+        ("/settings", {"gateway": "mail", "url": "mailto://x"}, "needs {address}"),
+    ],
+)
+def test_after_an_error_nothing_has_to_be_typed_again(empty, path, form, words):
+    empty.people.enter("test", "NV1", "Lê Thị Một")
+    empty.ledger.register("test", serial(1))
+    if "new" in form:
+        empty.ledger.assign("test", serial(1), 1)
     client, session = client_of(empty)
-    form = {"form_token": form_token(session), "staff_number": "nobody"}
-    headers = {"origin": HERE, "referer": f"{HERE}/staff/people"}
-    page = client.post("/staff/people/find", data=form, headers=headers).text
-    assert '<a href="/staff/people">' in page.partition('role="alert"')[2]
+    told = client.post(
+        f"/staff{path}?done=1", data={"form_token": form_token(session), **form}, headers={"origin": HERE}
+    )
+    assert told.status_code == 409
+    assert words in told.text
+    assert "Done, and written down" not in told.text
+    for name, typed in form.items():
+        if name not in ("what", "deed", "password", "gateway"):
+            assert f'value="{typed}"' in told.text, name
+    assert PASSWORD not in told.text
+
+
+def test_a_page_that_was_open_for_too_long_keeps_what_was_typed(empty):
+    client, _ = client_of(empty)
+    form = PERSON | {"form_token": form_token("the session of before")}
+    told = client.post("/staff/people", data=form, headers={"origin": HERE})
+    assert told.status_code == 403
+    assert "open for too long" in told.text
+    assert 'value="0905 123 456"' in told.text
+    assert empty.people.find("NV1") is None
+
+
+def test_where_a_form_stands_on_no_page_there_is_a_way_back(empty):
+    client, session = client_of(empty)
+    form = {"form_token": form_token(session)}
+    page = client.post("/staff/people/77", data=form, headers={"origin": HERE, "referer": f"{HERE}/staff/people"}).text
+    assert '<a href="/staff/people">Back</a>' in page
     for referer in ("https://evil.example/staff/people", "nonsense", "http://[", ""):
-        page = client.post("/staff/people/find", data=form, headers=headers | {"referer": referer}).text
+        page = client.post("/staff/people/77", data=form, headers={"origin": HERE, "referer": referer}).text
         assert '<a href="/staff">Back</a>' in page
 
 
-@pytest.mark.parametrize(("path", "status"), [("/nowhere", 404), ("/people/find", 405), ("/people/x", 404)])
-def test_a_page_that_is_not_there_leads_to_one_that_is(empty, path, status):
+def test_a_person_is_changed_and_given_a_token_on_their_page(empty):
+    person = empty.people.enter("test", "NV1", "Lê Thị Một")
+    empty.ledger.register("test", serial(1))
+    client, session = client_of(empty)
+    headers, guard = {"origin": HERE}, {"form_token": form_token(session)}
+    path = f"/staff/people/{person}"
+    client.post(path, data=PERSON | guard | {"what": "change", "name": "Lê Thị Mới"}, headers=headers)
+    assert empty.people.look_at("test", person).name == "Lê Thị Mới"
+    assert "Assign the token labelled" in client.get(path).text
+    client.post(path, data=guard | {"what": "assign", "token": short_code(serial(1))}, headers=headers)
+    assert empty.ledger.standing(serial(1)).person_id == person
+    assert "Assign the token labelled" not in client.get(path).text
+
+
+@pytest.mark.parametrize("lang", ["vi", "en"])
+def test_the_template_of_a_staff_list_comes_in_again(empty, lang):
+    client, session = client_of(empty)
+    client.cookies.set("bluezone_language", lang, path="/staff")
+    head = client.get("/staff/people/template.csv").content
+    kind = {"vi": "Cơ quan nhà nước", "en": "government"}[lang]
+    line = f"NV1,Lê Thị Một,UBND phường,Hải Châu,{kind},0905123456,\r\n".encode()
+    guard = {"form_token": form_token(session)}
+    sent = client.post(
+        "/staff/people/import", data=guard, files={"list": ("list.csv", head + line)}, headers={"origin": HERE}
+    )
+    assert sent.headers["location"] == "/staff/people?done=&persons=1&assigned=0"
+    assert empty.people.look_at("test", 1).unit == Unit("UBND phường", "Hải Châu", "government")
+
+
+@pytest.mark.parametrize("path", ["/people", "/units", "/tokens/" + "00" * 8])
+def test_another_language_is_of_the_same_page(empty, path):
+    client, _ = client_of(empty)
+    answer = client.get("/staff/language/vi", headers={"referer": f"{HERE}/staff{path}?done=1"})
+    assert answer.headers["location"] == f"/staff{path}"
+    assert client.get("/staff/language/vi").headers["location"] == "/staff"
+
+
+@pytest.mark.parametrize(
+    ("path", "above"), [("/people/find", "/people"), ("/alerts/3", "/alerts"), ("/release/3/file", "/release/3")]
+)
+def test_where_only_forms_go_a_reader_is_led_to_the_page_above(empty, path, above):
     answer = client_of(empty)[0].get(f"/staff{path}")
-    assert answer.status_code == status
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/staff{above}")
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/people/x"])
+def test_a_page_that_is_not_there_leads_to_one_that_is(empty, path):
+    answer = client_of(empty)[0].get(f"/staff{path}")
+    assert answer.status_code == 404
     assert '<a href="/staff">To the overview</a>' in answer.text

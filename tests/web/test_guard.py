@@ -125,11 +125,37 @@ def test_deeds_are_for_who_may(client, office, path, role):
     session = log_in(client, role) if role else "none"
     answer = client.post(path, data={"form_token": form_token(session)}, headers=SAME_SITE)
     if role is None:
-        assert (answer.status_code, answer.headers["location"]) == (303, "/staff/login")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/staff/login?ended=1")
     else:
         (account,) = (known for known in office.accounts.all() if known.name == role)
         allowed = account.may(POSTS[path])
         assert answer.status_code in ((200, 303, 409) if allowed else (403,))
+
+
+@pytest.mark.parametrize(("path", "then"), [("/staff/people", "?next=/staff/people"), ("/staff", "")])
+def test_who_has_to_log_in_comes_back_to_the_page(client, path, then):
+    asked = client.get(path).headers["location"]
+    assert asked == f"/staff/login{then}"
+    answer = client.post(asked, data={"name": "clerk", "password": PASSWORD}, headers=SAME_SITE)
+    assert answer.headers["location"] == path
+
+
+@pytest.mark.parametrize("place", ["https://evil.example/staff/people", "//evil.example/", "/", "nonsense", "http://["])
+def test_nobody_is_led_elsewhere_by_logging_in(client, place):
+    form = {"name": "clerk", "password": PASSWORD}
+    answer = client.post("/staff/login", params={"next": place}, data=form, headers=SAME_SITE)
+    assert answer.headers["location"] in ("/staff", "/staff/people")
+
+
+def test_a_form_of_a_session_that_is_over_is_not_lost_without_a_word(client):
+    headers = SAME_SITE | {"referer": f"{HERE}/staff/people?done=1"}
+    answer = client.post("/staff/people", data={"staff_number": "NV1"}, headers=headers)
+    assert answer.headers["location"] == "/staff/login?next=/staff/people&ended=1"
+    assert "Điều vừa nhập chưa được ghi" in client.get(answer.headers["location"]).text
+    form = {"name": "clerk", "password": "a wrong password"}
+    again = client.post(answer.headers["location"], data=form, headers=SAME_SITE).text
+    assert 'value="clerk"' in again
+    assert "Điều vừa nhập" not in again
 
 
 def test_the_session_ends_with_the_logout(client):

@@ -33,6 +33,21 @@ REACHED = [
     for path in (*HOST_TOOLS.glob("fleet/*.py"), *HOST_TOOLS.glob("web/*.py"), HOST_TOOLS / "kiosk" / "release_desk.py")
     if path.stem not in NOT_ON_PAGES
 ]
+# What they cause besides: why a release failed, and why there is no newer list. Of a kiosk's start are those that name
+# options of the command line to be given or corrected.
+REACHED += [
+    HOST_TOOLS / f"{name}.py"
+    for name in (
+        *("link/errors", "link/bluetooth", "link/channel", "fleet/desk"),
+        *("matching/list_source", "matching/list_checks", "matching/list_fetch"),
+    )
+]
+OF_THE_START = (
+    "name it with --list-key", "to be kept in: --list-cache", "correct --cases", "which would show", "--allow-http",
+    "bluezone list fetch", "No earlier list is kept", "The list kept from earlier", "the last attempt returns",
+    "7407NX What was read",
+)  # fmt: skip
+RAISED = ("__init__", "TurnedAway", "SessionBroken", "_Passing")  # makes errors, besides what ends in Error
 LETTERS = "ăâđêôơưàáảãạằắẳẵặầấẩẫậèéẻẽẹềếểễệìíỉĩịòóỏõọồốổỗộờớởỡợùúủũụừứửữựỳýỷỹỵ"
 
 
@@ -55,7 +70,9 @@ def raised() -> dict[str, str]:
             if isinstance(node, ast.Call) and node.args:
                 name = getattr(node.func, "id", getattr(node.func, "attr", ""))
                 sentence = sentence_of(node.args[0])
-                if sentence and (name.endswith("Error") or name == "__init__"):
+                if not sentence or any(words in sentence for words in OF_THE_START):
+                    continue
+                if name.endswith("Error") or name in RAISED:
                     found[sentence] = f"{path.name}:{node.lineno}"
     return found
 
@@ -76,26 +93,24 @@ def test_every_sentence_of_a_page_has_its_vietnamese(sentence):
 
 
 @cache
-def spoken() -> set[str]:
-    """Every text in host_tools but the catalogue's, as it is looked up."""
-    trees = [
-        ast.parse(path.read_text(encoding="utf-8"))
-        for path in HOST_TOOLS.rglob("*.py")
-        if not path.stem.startswith("vietnamese")
-    ]
-    texts = {sentence_of(node) for tree in trees for node in ast.walk(tree) if isinstance(node, ast.expr)} - {None}
-    return {str(text).replace(" Nothing was changed.", "").rstrip(".").removeprefix("; ") for text in texts}
+def spoken() -> str:
+    """Every text in host_tools but the catalogue's."""
+    paths = (path for path in HOST_TOOLS.rglob("*.py") if not path.stem.startswith("vietnamese"))
+    nodes = (node for path in paths for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    return "\n".join(sentence_of(node) or "" for node in nodes if isinstance(node, ast.expr))
 
 
-@pytest.mark.parametrize(("pattern", "said"), catalogue._patterns())
-def test_no_translation_is_of_a_sentence_that_nobody_says(pattern, said):
-    assert any(pattern.fullmatch(text) for text in spoken()), said
+@pytest.mark.parametrize("english", catalogue.SENTENCES)
+def test_no_translation_is_of_a_sentence_that_nobody_says(english):
+    """Some are put together from two places, so each part is looked for by itself; matching/inputs.py fills in what it
+    was to read."""
+    assert [part for part in re.split(r"\{\w+\}|\. |national list", english) if part not in spoken()] == []
 
 
-@pytest.mark.parametrize("english", catalogue._SENTENCES)
+@pytest.mark.parametrize("english", catalogue.SENTENCES)
 def test_a_translation_fills_in_no_more_than_it_is_given(english):
     fields = set(re.findall(r"\{(\w+)\}", english))
-    assert set(re.findall(r"\{(\w+)\}", catalogue._SENTENCES[english])) <= fields
+    assert set(re.findall(r"\{(\w+)\}", catalogue.SENTENCES[english])) <= fields
     assert english.rstrip(".") == english
 
 
@@ -209,7 +224,7 @@ def test_no_english_on_a_page(open_page, role, path):
 
 @pytest.mark.parametrize("page", ["login", "setup", "away", "wearer"])
 def test_no_english_before_logging_in(page):
-    html = Pages().render(page, "vi", sentence="", shortest=10, simulated=True)
+    html = Pages().render(page, "vi", sentence="", shortest=10, simulated=True, ended=True, typed={}.get)
     assert ENGLISH.findall(words_of(html)) == []
 
 
@@ -238,3 +253,20 @@ def test_every_deed_of_the_audit_has_its_vietnamese():
                 }
     assert len(deeds) > 20
     assert deeds - known.keys() == set()
+
+
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        ("The national list https://x/l could not be fetched: the server was silent for 20 s. In use is the last good "
+         "one: F0 list, version 7, signed, published 3 hours ago.",
+         "Không tải được danh sách https://x/l: máy chủ im lặng 20 giây."),
+        ("The national list l.json is not signed. Nothing of it was used; fetch l.json.sig as well, or ask the "
+         "authority. The list of before stays in use.",
+         "Danh sách l.json không có chữ ký: xin cơ quan y tế danh sách có chữ ký."),
+        ("no gateway for addresses of kind mail is set", "Chưa đặt cổng gửi cho loại liên hệ này, ở trang Thiết lập."),
+        ("the gateway did not answer in time; it may have taken it", "Cổng gửi không trả lời kịp; có thể tin đã gửi."),
+    ],
+)  # fmt: skip
+def test_what_goes_wrong_with_lists_and_gateways(problem, said):
+    assert vietnamese(problem) == said
