@@ -224,7 +224,7 @@ class Alerts:
         except TooSlow:
             taken, problem = False, "the gateway did not answer in time; it may have taken it"
         except Exception as error:  # whatever a gateway's library does, the alert stays in the outbox
-            taken, problem = False, type(error).__name__
+            taken, problem = False, f"the gateway failed ({type(error).__name__})"
         if taken:
             self._settle(claim, SENT, 0, "")
         else:

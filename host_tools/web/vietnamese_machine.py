@@ -162,6 +162,7 @@ MACHINE_SENTENCES = {
     "it is larger than {most} bytes": "tệp lớn hơn {most} byte",
     "it had not arrived after {seconds} s": "sau {seconds} giây vẫn chưa tải xong",
     # Alerts on their way
+    "the gateway failed ({error})": "cổng gửi gặp lỗi ({error})",
     "no gateway for addresses of kind {kind} is set": "chưa đặt cổng gửi cho loại liên hệ này, ở trang Thiết lập",
 }
 MACHINE_PARTS = {

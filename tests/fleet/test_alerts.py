@@ -169,7 +169,7 @@ def test_a_gateways_exception_costs_nothing(office, exposed):
         raise ZeroDivisionError
 
     assert office.alerts.deliver(broken) == 0
-    assert [alert.problem for alert in office.alerts.open_ones()] == ["ZeroDivisionError"]
+    assert [alert.problem for alert in office.alerts.open_ones()] == ["the gateway failed (ZeroDivisionError)"]
 
 
 @pytest.mark.parametrize(

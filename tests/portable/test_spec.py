@@ -377,7 +377,7 @@ def test_only_known_kinds_of_blocks():
     known = {"spec", "session", "console", "json", "text"}
     assert {block.kind for block in BLOCKS} == known
     files = {"data_trace.txt", "other_trace.txt", "national_list.json", "national_list.json.sig"}
-    files |= {"authority.pub.pem", "staff.csv", "password.txt", "gateway.txt"}
+    files |= {"authority.pub.pem", "staff.csv", "units.csv", "password.txt", "gateway.txt"}
     files |= {"version.json", "next/list", "a/sums"}
     commands = ("sync", "release", "f2", "flash", "demo", "ingest", "match-stored", "match-nation")
     commands += ("flash --offline-image", "update", "provision", "identify", "verify", "logs", "wipe", "labels")

@@ -2,11 +2,13 @@
 
 import csv
 import io
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from argon2 import PasswordHasher
 from starlette.testclient import TestClient
-from web_kit import NOON_S, PASSWORD, populate, serial, site_over
+from web_kit import NOON_S, PASSWORD, populate, serial, shown_in_documents, site_over
 
 from host_tools.fleet.accounts import Accounts
 from host_tools.fleet.beginning import begun
@@ -84,6 +86,19 @@ def test_units_as_csv(empty):
         ["'=SUM(A1)", "Hải Châu", "health", "1", "0", "0", "0"],
         ["Sở Y tế", "Hải Châu", "health", "1", "0", "0", "0"],
     ]
+
+
+def test_units_are_those_of_the_specification(empty):
+    spec = (Path(__file__).parents[2] / "SPEC.md").read_text(encoding="utf-8")
+    expected = spec.partition("```text units.csv\n")[2].partition("```")[0]
+    for number in (1, 2):
+        empty.ledger.register("test", serial(number))
+        person = empty.people.enter("test", f"NV{number}", "Lê Thị Một", Unit("Sở Y tế", "Hải Châu", "health"))
+        empty.ledger.assign("test", serial(number), person)
+    told = {"firmware": (1, 2, 3), "battery_mv": 2950, "boot": 4, "next_seq": 17, "damaged": 0, "dropped": 0}
+    empty.store.note_sync(serial(1), SimpleNamespace(**told), NOON_S)
+    empty.ledger.register("test", serial(3), "Sở Y tế")
+    assert client_of(empty)[0].get("/staff/units.csv").content.decode("utf-8-sig").splitlines() == expected.splitlines()
 
 
 def test_districts_sum_their_units_up():
@@ -205,3 +220,8 @@ def test_a_page_that_is_not_there_leads_to_one_that_is(empty, path):
     answer = client_of(empty)[0].get(f"/staff{path}")
     assert answer.status_code == 404
     assert '<a href="/staff">To the overview</a>' in answer.text
+
+
+def test_pictures_of_the_kiosk_are_those_that_documents_show():
+    kept = {path.name for path in (Path(__file__).parents[2] / "docs/img/kiosk").iterdir()}
+    assert kept == shown_in_documents()

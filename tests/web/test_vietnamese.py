@@ -270,3 +270,14 @@ def test_every_deed_of_the_audit_has_its_vietnamese():
 )  # fmt: skip
 def test_what_goes_wrong_with_lists_and_gateways(problem, said):
     assert vietnamese(problem) == said
+
+
+def test_why_an_alert_was_not_sent_has_its_vietnamese():
+    tree = ast.parse((HOST_TOOLS / "fleet/alerts.py").read_text(encoding="utf-8"))
+    ways = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name in ("_one", "_way")]
+    said = [each for way in ways for each in ast.walk(way) if isinstance(each, ast.expr) and sentence_of(each)]
+    pieces = {id(piece) for each in said if isinstance(each, ast.JoinedStr) for piece in each.values}
+    whole = {sentence_of(each) for each in said if id(each) not in pieces} - {ast.get_docstring(way) for way in ways}
+    problems = [text for text in whole if text and " " in text]
+    assert len(problems) > 5
+    assert [text for text in problems if vietnamese(text) is None] == []

@@ -40,7 +40,7 @@ SMALL_LETTERS = """() => [...document.querySelectorAll("body *")].filter((elemen
   const grown = svg ? svg.getScreenCTM().a : 1;
   return own && element.checkVisibility() && parseFloat(getComputedStyle(element).fontSize) * grown < 20;
 }).map((element) => element.outerHTML)"""
-SMALL_TARGETS = """() => [...document.querySelectorAll("a, button")].filter((element) => {
+SMALL_TARGETS = """() => [...document.querySelectorAll("a, button, summary")].filter((element) => {
   const box = element.getBoundingClientRect();
   return element.checkVisibility() && Math.min(box.width, box.height) < 48;
 }).map((element) => element.outerHTML)"""
@@ -119,6 +119,17 @@ def test_exposed_says_when_and_what_to_do(page, kiosk, lang, shot):
     expect(card.locator(".next li")).to_have_count(3)
     expect(card.locator("dd.low")).to_contain_text("▼")
     shot("exposed")
+
+
+def test_who_comes_next_is_told_what_to_do(page, kiosk, lang):
+    """Cards take the invitation's place; it stays in the header, unless nobody can be served."""
+    invited = page.locator(".next-one")
+    expect(invited).to_be_hidden()
+    kiosk.call(lambda: kiosk.site.screen.finished(CODES[20], result(20)))
+    expect(invited).to_be_visible()
+    expect(invited).to_contain_text({"vi": "giữ nút thẻ hai giây", "en": "hold your button for two seconds"}[lang])
+    kiosk.call(lambda: kiosk.site.screen.set_trouble("radio", True))
+    expect(invited).to_be_hidden()
 
 
 def test_two_side_by_side(page, kiosk, shot):
@@ -205,7 +216,12 @@ def test_a_wearer_sees_and_deletes_what_is_held(page, kiosk, lang, shot):
     assert {"vi": "08/08/2020: gần 88 + xa 38 phút", "en": "08/08/2020: near 88 + far 38 min"}[lang] in why
     assert {"vi": "trong vòng 2 m, từ 15 phút", "en": "within 2 m for 15 minutes"}[lang] in why
     assert {"vi": "Danh sách F0: 5f5f5f5f5f5f, ", "en": "National list: 5f5f5f5f5f5f, "}[lang] in why
-    dialog.get_by_role("button").first.click()
+    yes = dialog.get_by_role("button", name={"vi": "Có, xóa", "en": "Yes, delete it"}[lang])
+    expect(yes).to_be_hidden()
+    dialog.locator("summary").click()
+    assert serious(page) == []
+    assert len(office.store.encounters(token)) == 1, "one tap alone deletes nothing"
+    yes.click()
     expect(dialog.get_by_role("status")).to_be_visible()
     assert office.store.encounters(token) == []
     assert office.audit.rows(actor="wearer")[0].action in ("look at person", "forget contacts")

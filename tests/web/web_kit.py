@@ -1,9 +1,11 @@
 """What the tests of the pages share: people, tokens and results to look at."""
 
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -108,8 +110,17 @@ def record(start_s: int) -> bytes:
     return bytes(buf)
 
 
+@cache
+def shown_in_documents() -> frozenset[str]:
+    """Names of the pictures of the kiosk that a document shows."""
+    documents = [path.read_text(encoding="utf-8") for path in (Path(__file__).parents[2] / "docs").rglob("*.md")]
+    return frozenset(re.findall(r"img/kiosk/([\w-]+\.png)", "\n".join(documents)))
+
+
 def keep(shot: bytes, path: Path) -> None:
-    """Write a screenshot with as many colours as it needs: it belongs to the documents."""
+    """Write a screenshot that a document shows, with as many colours as it needs."""
+    if path.name not in shown_in_documents():
+        return
     Image.open(BytesIO(shot)).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
