@@ -5,8 +5,7 @@ import asyncio
 import sqlalchemy as sa
 
 from host_tools.errors import UserError
-from host_tools.matching.explanation import ListVersion
-from host_tools.matching.verdict import Verdict
+from host_tools.matching.assessment import Judged
 from host_tools.storage.database import Database
 from host_tools.storage.store import Encounter, Store, read_encounters
 from tracing import wire
@@ -65,20 +64,13 @@ class FleetDesk:
             )
         return encounters
 
-    def told(
-        self,
-        serial: bytes,
-        encounters: list[Encounter],
-        verdict: Verdict,
-        now_s: int,
-        version: ListVersion | None = None,
-    ) -> None:
+    def told(self, serial: bytes, judged: Judged, now_s: int) -> None:
         """The wearer has seen the verdict."""
         with self._database.writing() as connection:
             period = self._period(periods(connection, serial))
-            self._results.keep_in(connection, serial, period, encounters, verdict, version)
+            self._results.keep_in(connection, serial, period, judged)
             if period is not None:
-                days = {day.day for day in verdict.days}
+                days = {day.day for day in judged.verdict.days}
                 alerts.make_in(connection, period, days, now_s, alerts.TOLD)
         self._privacy.purge_after_verdict(serial)
 
@@ -92,7 +84,7 @@ class FleetDesk:
 
 
 class DeskInThreads:
-    """A service.Desk: while the ledger waits for the database, the kiosk serves others."""
+    """A kiosk.contracts.Desk: while the ledger waits for the database, the kiosk serves others."""
 
     def __init__(self, desk: FleetDesk) -> None:
         self._desk = desk
@@ -103,12 +95,5 @@ class DeskInThreads:
     async def encounters(self, serial: bytes, now_s: int) -> list[Encounter]:
         return await asyncio.to_thread(self._desk.encounters, serial, now_s)
 
-    async def told(
-        self,
-        serial: bytes,
-        encounters: list[Encounter],
-        verdict: Verdict,
-        now_s: int,
-        version: ListVersion | None = None,
-    ) -> None:
-        await asyncio.to_thread(self._desk.told, serial, encounters, verdict, now_s, version)
+    async def told(self, serial: bytes, judged: Judged, now_s: int) -> None:
+        await asyncio.to_thread(self._desk.told, serial, judged, now_s)

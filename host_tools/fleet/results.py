@@ -9,15 +9,15 @@ from datetime import date, timedelta
 
 import sqlalchemy as sa
 
-from host_tools.matching.assessment import assess
+from host_tools.matching.assessment import Judged, assess
 from host_tools.matching.case_finder import CaseFinder, Logged
 from host_tools.matching.day_result import DayResult, by_day
 from host_tools.matching.explanation import ListVersion
 from host_tools.matching.national_list import Case, NationalList
 from host_tools.matching.rules import Rules
-from host_tools.matching.verdict import Verdict, vietnam_day
+from host_tools.matching.verdict import vietnam_day
 from host_tools.storage.database import Database, record_table
-from host_tools.storage.store import Encounter, read_encounters
+from host_tools.storage.store import read_encounters
 from tracing.keys import DAY_S
 from tracing.records import KIND_ENCOUNTER
 
@@ -113,28 +113,20 @@ class Results:
                 which = nobodys_records(connection, serial) if period is None else records_of(connection, period)
                 encounters = read_encounters(connection, which)
                 verdict = assess(encounters, cases, finder, rules)
-                self.keep_in(connection, serial, period, encounters, verdict, version)
+                self.keep_in(connection, serial, period, Judged(encounters, verdict, version))
                 if period is not None:
                     made += alerts.make_in(connection, period, {day.day for day in verdict.days}, self._now())
         return made
 
-    def keep_in(
-        self,
-        connection: sa.Connection,
-        serial: bytes,
-        period: Period | None,
-        encounters: list[Encounter],
-        verdict: Verdict,
-        version: ListVersion | None = None,
-    ) -> None:
+    def keep_in(self, connection: sa.Connection, serial: bytes, period: Period | None, judged: Judged) -> None:
         """Keep a verdict in place of earlier ones on the days of these encounters; other days stay.
 
         What says the same as before stays as it was, with the list that said so first.
         """
-        found = {result.day: result for result in by_day(verdict, version)}
-        judged = {vietnam_day(encounter.start_s) for encounter in encounters} | found.keys()
+        found = {result.day: result for result in by_day(judged.verdict, judged.version)}
+        affected = {vietnam_day(encounter.start_s) for encounter in judged.encounters} | found.keys()
         whole_from = self._whole_from(connection)
-        changed = set(judged)
+        changed = set(affected)
         for before in results_in(connection, serial, period):
             after = found.get(before.day)
             weaker = after is None or (after.exposed, after.minutes_near) < (before.exposed, before.minutes_near)
@@ -153,7 +145,7 @@ class Results:
         if rows:
             connection.execute(result_table.insert(), rows)
         if period is not None:
-            safe = {day.isoformat() for day in judged if day not in found or not found[day].exposed}
+            safe = {day.isoformat() for day in affected if day not in found or not found[day].exposed}
             alerts.withdraw_in(connection, period, safe)
 
     def _whole_from(self, connection: sa.Connection) -> date:

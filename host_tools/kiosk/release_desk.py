@@ -91,7 +91,7 @@ class _Job:
 
 
 class ReleaseDesk:
-    """All releases of a kiosk; see service.Releases. All methods belong to the kiosk's event loop.
+    """All releases of a kiosk; see contracts.Releases. All methods belong to the kiosk's event loop.
 
     Args:
         now: Unix seconds.

@@ -9,7 +9,7 @@ from host_tools.errors import UserError
 from host_tools.matching.explanation import ListVersion, explain
 from host_tools.matching.verdict import Verdict
 
-from .service import WearerResult
+from .contracts import WearerResult
 
 SAFE_WORDS = "✓ An toàn (safe)"
 EXPOSED_WORDS = "⚠ F1: tiếp xúc gần (close contact)"
@@ -27,7 +27,7 @@ def verdict_lines(verdict: Verdict, version: ListVersion | None) -> list[str]:
 
 
 class TerminalScreen:
-    """Shows a kiosk's work on a terminal; see service.Screen.
+    """Shows a kiosk's work on a terminal; see contracts.Screen.
 
     Args:
         console: where to.

@@ -19,8 +19,9 @@ from host_tools.matching.rules import Rules
 from host_tools.provisioning.token_keys import KioskRoot
 from tracing.wire import short_code
 
+from .contracts import WearerResult
 from .screens import EXPOSED_WORDS, TerminalScreen, verdict_lines
-from .service import Kiosk, WearerResult
+from .service import Kiosk
 
 LIST_EVERY_S = 900.0  # so often the kiosk asks for a newer list
 

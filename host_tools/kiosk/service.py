@@ -1,15 +1,12 @@
 """The kiosk at work: finds tokens in sync mode, pulls their logs, matches, and tells the wearer.
 
-Knows neither screen nor adapter: a Screen shows what happens, an Adapter reaches the tokens.
+Knows neither screen nor adapter: a Screen (contracts.py) shows what happens, an Adapter reaches the tokens.
 """
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import structlog
 
@@ -19,16 +16,17 @@ from host_tools.link.adapter import Adapter
 from host_tools.link.bluetooth import FoundToken, connected, tokens_in_sync_mode
 from host_tools.link.errors import AnswerTimeout, LinkLost, SessionError
 from host_tools.link.session import KioskSession, TokenInfo
-from host_tools.link.synchronise import SyncResult, synchronise
-from host_tools.matching.assessment import Listed, assess
+from host_tools.link.synchronise import synchronise
+from host_tools.matching.assessment import Judged, Listed, assess
 from host_tools.matching.case_finder import CaseFinder
 from host_tools.matching.explanation import ListVersion
 from host_tools.matching.national_list import NationalList
 from host_tools.matching.rules import Rules
-from host_tools.matching.verdict import Verdict
 from host_tools.provisioning.token_keys import KioskRoot
-from host_tools.storage.store import Encounter, Store
+from host_tools.storage.store import Store
 from tracing.kiosk_messages import VERDICT_CLERK, VERDICT_EXPOSED, VERDICT_SAFE
+
+from .contracts import Desk, NoReleases, OpenDesk, Releases, Screen, WearerResult
 
 ATTEMPTS = 3  # per press of the button; a link that breaks is taken up again where it broke
 REST_S = 3.0  # a token that has just been served may still be on the air as it was
@@ -36,115 +34,6 @@ CONSENT_S = 60.0  # after so long a press of the button has run out
 AT_ONCE = 16  # whoever fills the air with false tokens fills no more than that of the kiosk
 _FAULT = "The kiosk has a fault, which its log describes. What was read so far is kept. Call the technician."
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class WearerResult:
-    """All that the kiosk can tell one wearer.
-
-    Attributes:
-        encounters: what the token has logged and the database still holds.
-        verdict: of those encounters against the list.
-        list_version: which list that was, if the kiosk knows.
-    """
-
-    info: TokenInfo
-    sync: SyncResult
-    encounters: list[Encounter]
-    verdict: Verdict
-    finished_s: int
-    list_version: ListVersion | None = None
-
-
-class Screen(Protocol):
-    """What the kiosk shows. `code` is the short code on the token's label."""
-
-    def found(self, code: str) -> None:
-        """A token in sync mode has been heard; the connection begins."""
-
-    def progress(self, code: str, done: int, total: int) -> None:
-        """Records that have arrived, of how many."""
-
-    def finished(self, code: str, result: WearerResult) -> None:
-        """Everything is stored and judged."""
-
-    def failed(self, code: str, error: UserError, again: bool) -> None:
-        """Something went wrong, in a sentence for the clerk; `again`: the kiosk tries once more by itself."""
-
-
-class Desk(Protocol):
-    """What the ledger says about the tokens that come (host_tools.fleet.desk)."""
-
-    async def check_clock(self, now_s: float) -> None:
-        """Raises UserError when the kiosk's clock cannot be right: it would put a false one into the token."""
-
-    async def encounters(self, serial: bytes, now_s: int) -> list[Encounter]:
-        """What the wearer may be judged by. Raises TurnedAway when the token is not for who holds it."""
-        ...
-
-    async def told(
-        self,
-        serial: bytes,
-        encounters: list[Encounter],
-        verdict: Verdict,
-        now_s: int,
-        version: ListVersion | None,
-    ) -> None:
-        """The wearer has been told the verdict, by that list."""
-
-
-class Releases(Protocol):
-    """Tokens that are awaited for a release, not for a sync (host_tools.kiosk.release_desk)."""
-
-    def holds(self, code: str) -> bool:
-        """Is the token awaited? Then it gets no sync."""
-        ...
-
-    def ready(self, code: str) -> bool:
-        """May the awaited token be served now?"""
-        ...
-
-    async def serve(self, code: str, session: AbstractAsyncContextManager[KioskSession]) -> None:
-        """One visit of the awaited token."""
-
-
-class OpenDesk:
-    """A desk without a ledger: every token is its wearer's."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    async def check_clock(self, now_s: float) -> None:
-        """Any time will do."""
-
-    async def encounters(self, serial: bytes, now_s: int) -> list[Encounter]:
-        """All that is stored."""
-        return await asyncio.to_thread(self._store.encounters, serial)
-
-    async def told(
-        self,
-        serial: bytes,
-        encounters: list[Encounter],
-        verdict: Verdict,
-        now_s: int,
-        version: ListVersion | None,
-    ) -> None:
-        """Nothing is kept of it."""
-
-
-class NoReleases:
-    """Every token comes for a sync."""
-
-    def holds(self, code: str) -> bool:
-        """None is awaited."""
-        return False
-
-    def ready(self, code: str) -> bool:
-        """None is awaited."""
-        return False
-
-    async def serve(self, code: str, session: AbstractAsyncContextManager[KioskSession]) -> None:
-        """None is awaited."""
 
 
 class Kiosk:
@@ -294,7 +183,7 @@ class Kiosk:
             cases, finder, version = self.listed
             verdict = assess(encounters, cases, finder, self._rules)
             await session.show_verdict(VERDICT_EXPOSED if verdict.kind == "exposed" else VERDICT_SAFE)
-            await self._desk.told(serial, encounters, verdict, int(now()), version)
+            await self._desk.told(serial, Judged(encounters, verdict, version), int(now()))
             with contextlib.suppress(SessionError):
                 await session.bye()  # everything is stored: a link that is lost now costs nothing
         now_s = int(now())

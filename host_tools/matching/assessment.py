@@ -19,6 +19,14 @@ class Listed(NamedTuple):
     version: ListVersion | None
 
 
+class Judged(NamedTuple):
+    """A wearer's encounters, the verdict on them, and by which list, if that is known."""
+
+    encounters: Sequence[Encounter]
+    verdict: Verdict
+    version: ListVersion | None = None
+
+
 def assess(encounters: Sequence[Encounter], cases: NationalList, finder: CaseFinder, rules: Rules) -> Verdict:
     """The verdict on a wearer's encounters.
 

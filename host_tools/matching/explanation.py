@@ -6,13 +6,12 @@ hears them must not be able to work out whom he or she met.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from host_tools.matching.day_result import DayResult, by_day
 from host_tools.matching.risk import DayExposure
 from host_tools.matching.rules import Rule, Rules
-from host_tools.matching.verdict import VIETNAM_TIME, Verdict
+from host_tools.matching.verdict import Verdict, vietnam_day
 
 if TYPE_CHECKING:
     from host_tools.matching.list_source import ListStatus
@@ -189,7 +188,7 @@ def _list_words(version: ListVersion) -> tuple[str, str]:
     digest = version.digest[:_DIGEST_SHOWN]
     vi, en = f"Danh sách F0: {digest}", f"National list: {digest}"
     if version.published_s is not None:
-        published = _date(version.published_s)
+        published = vietnam_day(version.published_s)
         vi += f", công bố ngày {published:%d/%m/%Y}"
         en += f", published on {published:%d/%m/%Y}"
     if version.age_s is not None:
@@ -206,7 +205,3 @@ def _age_words(age_s: int) -> tuple[str, str]:
     if days:
         return f"{days} ngày trước", f"{days} day{'s' * (days != 1)} old"
     return f"{hours} giờ trước", f"{hours} hour{'s' * (hours != 1)} old"
-
-
-def _date(unix_s: int) -> date:
-    return datetime.fromtimestamp(unix_s, VIETNAM_TIME).date()

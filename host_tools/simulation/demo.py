@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from host_tools.errors import UserError
-from host_tools.kiosk.service import Kiosk, Screen, WearerResult
+from host_tools.kiosk.contracts import Screen, WearerResult
+from host_tools.kiosk.service import Kiosk
 from host_tools.link.adapter import virtual
 from host_tools.matching.explanation import ListVersion
 from host_tools.matching.list_source import ListSource
@@ -118,7 +119,7 @@ def run(
 
     Args:
         folder: for everything that is written; earlier results in it are replaced.
-        screen: see kiosk.service.Screen.
+        screen: see kiosk.contracts.Screen.
         on_time: called with the seconds lived through, and of how many.
         labels: receives the wearers' names by short code, for the screen.
     """

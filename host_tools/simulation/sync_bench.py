@@ -10,8 +10,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from host_tools.kiosk.contracts import WearerResult
 from host_tools.kiosk.screens import SilentScreen
-from host_tools.kiosk.service import Kiosk, WearerResult
+from host_tools.kiosk.service import Kiosk
 from host_tools.link import bluetooth
 from host_tools.link.adapter import virtual
 from host_tools.matching.national_list import NationalList

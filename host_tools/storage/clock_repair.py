@@ -2,12 +2,14 @@
 
 At every sync the kiosk notes what the token's clock said and what the time really was. A record of the same boot from
 before that moment has its time moved: by the whole error if the clock had never been set in that boot, otherwise in
-proportion to the time since it was last set, for clocks drift evenly.
+proportion to the time since it was last set, for clocks drift evenly. No clock drifts by more than a tenth: then the
+kiosk that set it last was wrong, and the whole error counts.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+_SKEW_MOST_SHARE = 10  # a tenth, as for the token's own clock
 BOOT_MASK = 0xFF  # records carry the low eight bits of the boot count
 
 
@@ -47,5 +49,8 @@ def repair(readings: Sequence[ClockReading], seq: int, boot: int, clock_set: boo
         return start_s + error_s, True
     if before is None or after.token_s <= before.true_s:
         return start_s, clock_set
-    share = (start_s - before.true_s) / (after.token_s - before.true_s)
+    passed_s = after.token_s - before.true_s
+    if abs(error_s) * _SKEW_MOST_SHARE > passed_s:
+        return start_s + error_s, True
+    share = (start_s - before.true_s) / passed_s
     return start_s + round(error_s * min(max(share, 0.0), 1.0)), True

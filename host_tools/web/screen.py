@@ -17,9 +17,10 @@ from host_tools.errors import UserError
 from host_tools.fleet.clock import ClockWrong
 from host_tools.fleet.desk import TurnedAway
 from host_tools.kiosk.charts import DayHistory
+from host_tools.kiosk.contracts import Desk, WearerResult
 from host_tools.kiosk.report import LOW_BATTERY_MV, history
-from host_tools.kiosk.service import Desk, WearerResult
-from host_tools.matching.explanation import Explanation, ListVersion, explain
+from host_tools.matching.assessment import Judged
+from host_tools.matching.explanation import Explanation, explain
 from host_tools.matching.rules import Rules
 from host_tools.matching.verdict import Verdict, vietnam_day
 from host_tools.storage.store import Encounter
@@ -88,7 +89,7 @@ class Card:
 
 
 class LiveScreen:
-    """A service.Screen that browsers look at. All methods belong to the kiosk's event loop.
+    """A kiosk.contracts.Screen that browsers look at. All methods belong to the kiosk's event loop.
 
     Attributes:
         cards: by short code, in the order in which they came.
@@ -108,7 +109,7 @@ class LiveScreen:
         """What the screen tells of."""
         return next((kind for kind in TROUBLES if kind in self.troubles), None)
 
-    # --- What the kiosk tells; see service.Screen ----------------------------------------------------------------
+    # --- What the kiosk tells; see contracts.Screen ---------------------------------------------------------------
 
     def found(self, code: str) -> None:
         card = self.cards.get(code)
@@ -246,7 +247,7 @@ class LiveScreen:
 
 
 class ShowingDesk:
-    """A desk whose refusals appear on the screen; see service.Desk.
+    """A desk whose refusals appear on the screen; see kiosk.contracts.Desk.
 
     Args:
         check_clock: raises ClockWrong for reasons that the desk does not know.
@@ -273,15 +274,8 @@ class ShowingDesk:
             self._screen.turned_away(short_code(serial))
             raise
 
-    async def told(
-        self,
-        serial: bytes,
-        encounters: list[Encounter],
-        verdict: Verdict,
-        now_s: int,
-        version: ListVersion | None,
-    ) -> None:
-        await self._desk.told(serial, encounters, verdict, now_s, version)
+    async def told(self, serial: bytes, judged: Judged, now_s: int) -> None:
+        await self._desk.told(serial, judged, now_s)
 
 
 def details(result: WearerResult, rules: Rules) -> Details:

@@ -17,7 +17,7 @@ from host_tools.fleet.office import Office
 from host_tools.fleet.periods import periods
 from host_tools.fleet.results import Rematch
 from host_tools.fleet.tables import alert_table
-from host_tools.matching.assessment import assess
+from host_tools.matching.assessment import Judged, assess
 from host_tools.matching.case_finder import CaseFinder
 from host_tools.matching.rules import load_rules
 from host_tools.matching.verdict import vietnam_day
@@ -40,7 +40,7 @@ class Gateway:
 
 
 def judged(encounters, cases):
-    return assess(encounters, cases, CaseFinder(cases.cases), RULES)
+    return Judged(encounters, assess(encounters, cases, CaseFinder(cases.cases), RULES))
 
 
 def states(office):
@@ -79,7 +79,7 @@ def test_a_new_list_alerts_once(office, exposed):
 def test_who_has_seen_it_at_the_kiosk_is_not_alerted(office, exposed):
     token, _ = exposed
     encounters = office.desk.encounters(token, office.now())
-    office.desk.told(token, encounters, judged(encounters, list_of(CASE_KEY)), office.now())
+    office.desk.told(token, judged(encounters, list_of(CASE_KEY)), office.now())
     assert office.results.rematch(list_of(CASE_KEY), RULES).alerts == 0
     assert office.alerts.deliver(Gateway()) == 0
     assert states(office) == ["told"]
@@ -112,7 +112,7 @@ def test_a_result_of_which_half_has_been_deleted_does_not_grow_weaker(office, ex
     office.privacy.set_days(CLERK, 0)
     for _ in range(2):
         encounters = office.desk.encounters(token, office.now())
-        office.desk.told(token, encounters, judged(encounters, cases), office.now())
+        office.desk.told(token, judged(encounters, cases), office.now())
         assert office.desk.encounters(token, office.now()) == []
         hands.at_s += 3600
         store(office, token, [record(hands.at_s)])
@@ -381,7 +381,7 @@ def test_who_is_told_of_what_had_been_withdrawn_is_not_alerted_when_it_is_listed
     office.results.rematch(list_of(OTHER_KEY), RULES)
     assert states(office) == ["dropped"]
     encounters = office.desk.encounters(token, office.now())
-    office.desk.told(token, encounters, judged(encounters, list_of(CASE_KEY)), office.now())
+    office.desk.told(token, judged(encounters, list_of(CASE_KEY)), office.now())
     office.results.rematch(list_of(CASE_KEY), RULES)
     assert states(office) == ["told"]
 

@@ -10,6 +10,7 @@ from fleet_kit import CASE_KEY, CLERK, NOON_S, list_of, meeting, serial, store, 
 
 from host_tools.fleet.desk import DeskInThreads
 from host_tools.kiosk import service
+from host_tools.kiosk.contracts import WearerResult
 from host_tools.kiosk.service import Kiosk
 from host_tools.matching.rules import load_rules
 from host_tools.provisioning.token_keys import KioskRoot
@@ -36,7 +37,7 @@ class Screen:
     """What was shown of one token."""
 
     def __init__(self) -> None:
-        self.results: list[service.WearerResult] = []
+        self.results: list[WearerResult] = []
         self.sentences: list[str] = []
 
     def found(self, code):

@@ -16,7 +16,7 @@ from host_tools.fleet.periods import periods
 from host_tools.fleet.results import Rematch
 from host_tools.fleet.tables import result_table
 from host_tools.kiosk import serve
-from host_tools.matching.assessment import Listed, assess
+from host_tools.matching.assessment import Judged, Listed, assess
 from host_tools.matching.case_finder import CaseFinder
 from host_tools.matching.explanation import ListVersion, explain, explain_kept
 from host_tools.matching.rules import load_rules
@@ -89,7 +89,7 @@ def test_a_kept_result_says_what_the_verdict_said(logs):
     for token in (NEAR, OF_TWO, PASSER_BY):
         encounters = logs.desk.encounters(token, logs.now())
         verdict = assess(encounters, cases, CaseFinder(cases.cases), RULES)
-        logs.desk.told(token, encounters, verdict, logs.now(), FIRST)
+        logs.desk.told(token, Judged(encounters, verdict, FIRST), logs.now())
         told = explain(verdict, FIRST.at(logs.now()))
         logs.privacy.purge_after_verdict(token)
         assert explain_kept(logs.results.of(token, None), RULES, logs.now()) == told

@@ -56,3 +56,14 @@ def test_records_are_repaired_as_they_are_stored_even_by_a_later_session(tmp_pat
         store.store_records(serial, [(0, bytes(buf))], T0 + 82_400)
         (encounter,) = store.encounters(serial)
     assert encounter.start_s == T0 + 43_200 - 4114 // 2
+
+
+@given(
+    ahead_s=st.integers(3600, 400 * 86_400) | st.integers(-400 * 86_400, -3600),
+    passed_s=st.integers(600, 30_000),
+    share=st.floats(0, 1),
+)
+def test_what_was_logged_after_a_kiosk_with_a_wrong_clock_is_moved_by_all_of_its_error(ahead_s, passed_s, share):
+    readings = [ClockReading(3, 0, T0, T0 + ahead_s), ClockReading(3, 50, T0 + ahead_s + passed_s, T0 + passed_s)]
+    true_s = T0 + round(share * passed_s)
+    assert repair(readings, 20, 3, True, true_s + ahead_s) == (true_s, True)

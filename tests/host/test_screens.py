@@ -6,8 +6,8 @@ from datetime import date
 from rich.console import Console
 
 from host_tools.errors import UserError
+from host_tools.kiosk.contracts import WearerResult
 from host_tools.kiosk.screens import TerminalScreen
-from host_tools.kiosk.service import WearerResult
 from host_tools.link.errors import LinkLost
 from host_tools.link.session import TokenInfo
 from host_tools.link.synchronise import SyncResult

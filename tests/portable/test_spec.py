@@ -34,7 +34,7 @@ from host_tools.fleet.calls import Call
 from host_tools.fleet.office import Office
 from host_tools.kiosk import release as kiosk_release
 from host_tools.kiosk import serve
-from host_tools.kiosk.service import WearerResult
+from host_tools.kiosk.contracts import WearerResult
 from host_tools.link.session import TokenInfo
 from host_tools.link.synchronise import SyncResult
 from host_tools.matching import evidence_commands, nation, national_list, slot_index, trace_log

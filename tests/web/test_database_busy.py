@@ -18,6 +18,7 @@ from host_tools.kiosk.service import Kiosk
 from host_tools.matching.national_list import NationalList
 from host_tools.matching.rules import load_rules
 from host_tools.provisioning.token_keys import KioskRoot
+from host_tools.storage.database import StorageError
 from host_tools.web.app import build_app
 from host_tools.web.screen import ShowingDesk
 
@@ -122,3 +123,15 @@ def test_a_release_waits_in_threads_too(office):
 
     asyncio.run(main())
     assert [row.action for row in office.audit.rows(serial(1))] == ["cancel release", "begin release"]
+
+
+def test_who_gets_no_connection_since_all_wait_is_told_what_to_do(office):
+    pool: Any = office.database._engine.pool
+    pool._timeout = 0
+    with contextlib.ExitStack() as stack:
+        for _ in range(pool.size() + pool._max_overflow):
+            stack.enter_context(office.database.reading())
+        with pytest.raises(StorageError, match="wait until it has finished, then try again"):
+            stack.enter_context(office.database.reading())
+    with office.database.reading():
+        pass

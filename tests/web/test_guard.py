@@ -10,6 +10,7 @@ from web_kit import CODES, NOON_S, PASSWORD, ReleasingToken, result, serial, sit
 from host_tools.errors import UserError
 from host_tools.fleet.alerts import make_in
 from host_tools.fleet.periods import periods
+from host_tools.matching.assessment import Judged
 from host_tools.matching.day_result import by_day
 from host_tools.matching.list_source import ListSource
 from host_tools.storage.database import StorageError
@@ -227,7 +228,7 @@ def test_an_officer_sees_why_a_day_counts_and_a_clerk_does_not(client, office, l
     told = result(3, exposed=True)
     with office.database.writing() as connection:
         (period,) = periods(connection, serial(3))
-        office.results.keep_in(connection, serial(3), period, told.encounters, told.verdict)
+        office.results.keep_in(connection, serial(3), period, Judged(told.encounters, told.verdict))
     assert period.person_id
     path = f"/staff/people/{period.person_id}?lang={lang}"
     log_in(client, "officer")
@@ -243,7 +244,7 @@ def test_an_alert_says_why(client, office, lang, words):
     told = result(3, exposed=True)
     with office.database.writing() as connection:
         (period,) = periods(connection, serial(3))
-        office.results.keep_in(connection, serial(3), period, told.encounters, told.verdict, told.list_version)
+        office.results.keep_in(connection, serial(3), period, Judged(told.encounters, told.verdict, told.list_version))
         make_in(connection, period, [found.day for found in told.verdict.days], NOON_S)
     log_in(client, "officer")
     page = client.get(f"/staff/alerts?lang={lang}").text

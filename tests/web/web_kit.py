@@ -18,8 +18,8 @@ from host_tools.fleet.alerts import make_in
 from host_tools.fleet.office import Office
 from host_tools.fleet.people import Unit
 from host_tools.fleet.periods import periods
+from host_tools.kiosk.contracts import WearerResult
 from host_tools.kiosk.release_desk import ReleaseDesk
-from host_tools.kiosk.service import WearerResult
 from host_tools.link.errors import LinkLost, SessionRefused
 from host_tools.link.session import TokenInfo
 from host_tools.link.synchronise import SyncResult
