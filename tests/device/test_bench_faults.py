@@ -16,7 +16,7 @@ from serial.tools.list_ports_common import ListPortInfo
 
 from host_tools import cli
 from host_tools.fleet.office import Office
-from host_tools.provisioning import commands, diagnosis, key_file, ports
+from host_tools.provisioning import commands, diagnosis, key_file, ports, serial_line
 from host_tools.provisioning.token_board import TokenBoard
 
 PASSPHRASE = "five words that nobody guesses"
@@ -34,6 +34,7 @@ def talking(number: int) -> Plugged:
     @contextmanager
     def plugged(device: Path) -> Iterator[str]:
         with Line(*TALKERS[number][:2]) as line, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(serial_line, "_SERIAL_TIMEOUT_S", 0.05)
             patch.setattr(TokenBoard, "__init__", lambda board, port, patience_s=0: real(board, port, 0))
             yield line.port
 
