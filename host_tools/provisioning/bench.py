@@ -1,9 +1,12 @@
 """Several boards at once: each has its thread, its progress bar, and its own fate."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Event
+from threading import Event, current_thread, main_thread
+from types import FrameType
 from typing import Generic, TypeVar
 
 from host_tools.errors import UserError
@@ -11,6 +14,7 @@ from host_tools.provisioning.board_error import BrokenOff
 from host_tools.provisioning.copying import Progress
 
 Done = TypeVar("Done")
+_LOOK_S = 0.2  # how late Ctrl-C may be answered with a word
 
 
 class Stopped(BrokenOff):
@@ -30,7 +34,7 @@ class Outcome(Generic[Done]):
 
 
 def serve(ports: Sequence[str], work: Callable[[str, Progress], Done], show: bool | None = None) -> list[Outcome[Done]]:
-    """Do the same work at every port, all at once. Ctrl-C lets each board end the step that it is at, and no other.
+    """Do the same work at every port, all at once. Ctrl-C lets each board end its step, however often it is pressed.
 
     Args:
         work: called with a port and what to tell of its progress before each step, which raises Stopped after Ctrl-C;
@@ -49,7 +53,6 @@ def serve(ports: Sequence[str], work: Callable[[str, Progress], Done], show: boo
     shown = console.is_terminal if show is None else show
     stop = Event()
     outcomes: list[Outcome[Done]] = [Outcome(port, error=str(Stopped())) for port in ports]
-    running: list[Future[None]] = []
     with (
         Bars(*columns, console=console, transient=True, disable=not shown) as bars,
         ThreadPoolExecutor(max_workers=max(len(ports), 1)) as pool,
@@ -72,13 +75,31 @@ def serve(ports: Sequence[str], work: Callable[[str, Progress], Done], show: boo
                 outcome.error = str(error)
                 bars.update(bar, description="failed")
 
-        try:
-            for outcome in outcomes:
-                running.append(pool.submit(one, outcome))
-            wait(running)
-        except KeyboardInterrupt:
-            stop.set()
-            bars.console.print("Stopping: each board ends the step that it is at …")
+        with _interrupts_set(stop):
+            running = [pool.submit(one, outcome) for outcome in outcomes]
+            told = False
+            while wait(running, _LOOK_S).not_done:
+                if stop.is_set() and not told:
+                    bars.console.print("Stopping: each board ends the step that it is at …")
+                    told = True
     for ended in running:
         ended.result()  # raises what is no UserError
     return outcomes
+
+
+@contextmanager
+def _interrupts_set(stop: Event) -> Iterator[None]:
+    # An exception would come anywhere, a second one while the first is dealt with: what the boards have got would then
+    # be known to nobody.
+    if current_thread() is not main_thread():
+        yield
+        return
+
+    def interrupted(_signal: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

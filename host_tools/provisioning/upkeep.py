@@ -26,12 +26,12 @@ class Verified:
 
     port: str
     board: str
-    micropython: str
+    micropython: str  # version; of CircuitPython, where the board has that
     short_code: str  # "" while it is not provisioned
     firmware: str  # 12 hex digits that name the firmware on it
     newest: str  # the same of the firmware that this computer would copy
     free_bytes: int
-    clock_off_s: int | None  # its clock less this computer's; None: it has none, or it was never set
+    clock_off_s: int | None  # its clock less this computer's; None: it keeps none, or it was never set
     battery_mv: int
     self_test: dict[str, str]  # part → "" or what is wrong
     wrong: list[str] = field(default_factory=list)

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from serial.tools.list_ports_common import ListPortInfo
 
 from host_tools import cli
 from host_tools.fleet.office import Office
-from host_tools.provisioning import commands, diagnosis, key_file, ports
+from host_tools.provisioning import commands, diagnosis, key_file, ports, serial_line
 from host_tools.provisioning.token_board import TokenBoard
 
 PASSPHRASE = "five words that nobody guesses"
@@ -33,6 +34,7 @@ def talking(number: int) -> Plugged:
     @contextmanager
     def plugged(device: Path) -> Iterator[str]:
         with Line(*TALKERS[number][:2]) as line, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(serial_line, "_SERIAL_TIMEOUT_S", 0.05)
             patch.setattr(TokenBoard, "__init__", lambda board, port, patience_s=0: real(board, port, 0))
             yield line.port
 
@@ -152,6 +154,52 @@ def bench(tmp_path: Path, device: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     nothing: list[ListPortInfo] = []
     monkeypatch.setattr(ports, "comports", lambda: nothing)
     return tmp_path
+
+
+def garbled(path: Path) -> None:
+    path.write_text(path.read_text().replace('"sealed"', '"seal'))
+
+
+def changed(path: Path) -> None:
+    """One character of what is sealed."""
+    told = json.loads(path.read_text())
+    told["sealed"] = ("B" if told["sealed"][0] == "A" else "A") + told["sealed"][1:]
+    path.write_text(json.dumps(told))
+
+
+@pytest.mark.parametrize("which", ["kiosk.key", "authority.key"])
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (Path.unlink, "There is no key file at {}"),
+        (garbled, "{} is not a key file, or it is damaged"),
+        (lambda path: path.write_bytes(b"\xff" * 100), "{} is not a key file, or it is damaged"),
+        (changed, "The passphrase does not open {}, or the file was changed"),
+        (lambda path: os.environ.update(BLUEZONE_PASSPHRASE="forgotten"), "does not open kiosk.key"),
+        (lambda path: path.write_bytes(Path("spare.key").read_bytes()), "{} holds the root of the"),
+    ],
+)
+def test_without_its_keys_a_fleet_gets_no_token(
+    bench: Path,
+    device: Path,
+    capsys: pytest.CaptureFixture[str],
+    which: str,
+    spoil: Callable[[Path], None],
+    sentence: str,
+) -> None:
+    other = {"kiosk.key": "authority.key", "authority.key": "kiosk.key"}[which]
+    Path("spare.key").write_bytes(Path(other).read_bytes())
+    spoil(Path(which))
+    app = cli.new_app()
+    commands.register(app)
+    with PtyBoard(device, chip_fakes.esp32(device, blocks=8)) as board:
+        assert cli.run(app, [*PROVISION, "--port", board.port]) == 2
+        assert board.heard_bytes == 0
+    err = capsys.readouterr().err
+    assert sentence.format(which) in err
+    assert "Nothing was done." in err
+    assert not (bench / "kiosk.sqlite").exists()
+    assert not (bench / "labels.pdf").exists()
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -16,7 +16,7 @@ from serial.tools.list_ports_common import ListPortInfo
 from host_tools import cli
 from host_tools.errors import UserError
 from host_tools.provisioning import commands, firmware_files, flash, ports
-from host_tools.provisioning.bench import serve
+from host_tools.provisioning.bench import Stopped, serve
 from host_tools.provisioning.copying import Progress
 from host_tools.provisioning.firmware_files import Builds
 
@@ -97,3 +97,20 @@ def test_ctrl_c_lets_each_board_end_its_step_and_tells_of_each() -> None:
     assert [(outcome.port, outcome.done, outcome.error) for outcome in outcomes] == [
         ("quick", "done before", ""), ("a", None, "Stopped."), ("b", None, "Stopped."),
     ]  # fmt: skip
+
+
+def test_a_second_ctrl_c_loses_nothing_of_what_boards_have_done() -> None:
+    def until_stopped(progress: Progress) -> None:
+        for _ in range(1_000_000):
+            progress("one step of many", 0, 1)
+
+    def work(port: str, progress: Progress) -> str:
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(Stopped):
+            until_stopped(progress)
+        os.kill(os.getpid(), signal.SIGINT)
+        return "the end of its step"
+
+    (outcome,) = serve(["a"], work)
+    assert (outcome.done, outcome.error) == ("the end of its step", "")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -75,27 +75,37 @@ def killed_at(statement: int) -> Iterator[None]:
     yield
 
 
-def _provision_and_die(port: str, database: Path, statement: int) -> None:
+def _provision_and_die(port: str, database: Path, wipe: bool, statement: int) -> None:
     with Office(database) as office, killed_at(statement):
-        Provisioning(ROOTS, office, ACTOR, "CDC").run(port, lambda *_: None, patience_s=5, watch_s=0)
+        Provisioning(ROOTS, office, ACTOR, "CDC").run(port, lambda *_: None, wipe, patience_s=5, watch_s=0)
 
 
-def test_killed_at_any_statement_the_next_run_ends_in_one_token(flashed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("wipe", [False, True])
+def test_killed_at_any_statement_the_next_run_ends_in_one_token(flashed: Path, tmp_path: Path, wipe: bool) -> None:
     deaths = 0
     for statement in range(1000):
         device, database = tmp_path / f"killed{statement}", tmp_path / f"{statement}.sqlite"
         shutil.copytree(flashed, device)
+        if wipe:
+            with Office(database) as office:
+                run(device, office)
+        old = state_of(device) if wipe else None
         with plugged(device) as port:
             process = multiprocessing.get_context("fork").Process(
-                target=_provision_and_die, args=(port, database, statement)
+                target=_provision_and_die, args=(port, database, wipe, statement)
             )
             process.start()
             process.join()
         with Office(database) as office:
-            done = run(device, office)
+            done = run(device, office, wipe)
             assert_one_token(device, office)
+            if old:
+                new = state_of(device)
+                assert (new.serial, done.how) == (old.serial, "renewed")
+                assert new.log_segment > old.log_segment
+                assert office.ledger.standing(new.serial).state == "wiped"
         if process.exitcode == 0:
-            assert done.how == "kept"
+            assert wipe or done.how == "kept"
             break
         assert process.exitcode == -signal.SIGKILL
         deaths += 1
