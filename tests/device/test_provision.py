@@ -14,6 +14,7 @@ from host_tools.errors import UserError
 from host_tools.fleet.office import Office
 from host_tools.provisioning import commands, key_file, provision, upkeep
 from host_tools.provisioning.provision import Provisioning, Wiped, Wiping
+from host_tools.provisioning.token_board import TokenBoard
 from host_tools.provisioning.token_keys import AuthorityRoot, KioskRoot, Roots
 from host_tools.provisioning.token_service import TokenService
 from host_tools.provisioning.wiped import BytesStore
@@ -221,6 +222,9 @@ def test_a_technicians_morning(
     flashed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("BLUEZONE_PASSPHRASE", PASSPHRASE)
+    monkeypatch.setattr(key_file, "_SCRYPT", {"n": 1 << 4, "r": 8, "p": 1})
+    real: Callable[[TokenBoard, int], None] = TokenBoard.restart
+    monkeypatch.setattr(TokenBoard, "restart", lambda board, watch_s: real(board, 0))  # its main.py ends at once
     kiosk, authority, database = tmp_path / "kiosk.key", tmp_path / "authority.key", tmp_path / "kiosk.sqlite"
     key_file.save(kiosk, key_file.new_root("kiosk"), PASSPHRASE)
     key_file.save(authority, key_file.new_root("authority"), PASSPHRASE)
