@@ -83,9 +83,9 @@ class RomLoader:
             if self._left_bytes is not None:
                 self._left_bytes -= len(data)
                 if self._left_bytes < 0:
+                    # The other end stays open: esptool opens the port again, and no other test's may have its name.
                     os.close(self._line)
-                    os.close(self._port_end)
-                    self._line = self._port_end = -1
+                    self._line = -1
                     return
             self._pending += data
             while (packet := self._packet()) is not None:

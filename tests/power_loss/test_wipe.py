@@ -50,7 +50,7 @@ class Line:
 
     def ask(self, what: str, expression: str, setup: str = "", timeout_s: int = 10) -> Any:
         """What TokenBoard.ask asks a board."""
-        return eval(expression, {"t": self._t})
+        return eval(expression, {"t": self._t, "folder": ""})
 
 
 def wipe(store: Any) -> bool:
