@@ -15,7 +15,7 @@ from host_tools.fleet.health import health, metrics
 from host_tools.storage.database import StorageError
 
 from . import login, staff_office, staff_people, staff_release, staff_tokens, staff_units, wearer
-from .guard import Guard
+from .guard import HEADERS, Guard
 from .site import STAFF, Site, language_of, site_of
 
 STATIC = Path(__file__).with_name("static")
@@ -55,6 +55,12 @@ async def _missing(request: Request, error: Exception) -> Response:
     return HTMLResponse(site_of(request).pages.render("missing", language_of(request)), status)
 
 
+async def _failed(_request: Request, _error: Exception) -> Response:
+    # Outside of the guard. What failed stands in the log, and only there.
+    words = "Quầy gặp lỗi. Hãy báo kỹ thuật viên.\nSomething failed in the kiosk. Tell the technician."
+    return PlainTextResponse(words, 500, {**HEADERS, "cache-control": "no-store"})
+
+
 def build_app(site: Site, names: frozenset[str] = frozenset()) -> Starlette:
     """The application.
 
@@ -74,8 +80,8 @@ def build_app(site: Site, names: frozenset[str] = frozenset()) -> Starlette:
             Route(STAFF, staff_tokens.OVERVIEW),
             Mount(STAFF, routes=pages),
         ],
-        middleware=[Middleware(Guard, names=names)],
-        exception_handlers={404: _missing, 405: _missing},
+        middleware=[Middleware(Guard, names=names, list_path=f"{STAFF}{staff_people.IMPORT}")],
+        exception_handlers={404: _missing, 405: _missing, 500: _failed},
     )
     app.state.site = site
     return app
