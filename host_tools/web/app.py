@@ -15,7 +15,7 @@ from host_tools.fleet.health import health, metrics
 from host_tools.storage.database import StorageError
 
 from . import login, staff_office, staff_people, staff_release, staff_tokens, staff_units, wearer
-from .guard import HEADERS, Guard
+from .guard import HEADERS, Guard, local
 from .site import STAFF, Site, language_of, site_of
 
 STATIC = Path(__file__).with_name("static")
@@ -33,10 +33,13 @@ async def _health(request: Request) -> Response:
     if status.problem:
         problems.append(status.problem)
     ok = found.ok and not site.screen.troubles
-    return JSONResponse({"ok": ok, "problems": problems}, 200 if ok else 503)
+    told = problems if local(request) else []  # they name files, servers and addresses
+    return JSONResponse({"ok": ok, "problems": told}, 200 if ok else 503)
 
 
 async def _metrics(request: Request) -> Response:
+    if not local(request):  # who sees somebody before the kiosk would see there what it told them
+        return PlainTextResponse("Figures are told on the kiosk's own machine only.", 403)
     office = site_of(request).office
     try:
         text = await run_in_threadpool(metrics, office.database, office.now)

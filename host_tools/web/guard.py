@@ -1,15 +1,16 @@
 """What stands before every page: which names the kiosk answers to, who may send forms, and what browsers are told."""
 
+import contextlib
 from urllib.parse import urlsplit
 
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-_LOCAL_ADDRESSES = frozenset({"127.0.0.1", "::1"})
+LOCAL_ADDRESSES = frozenset({"127.0.0.1", "::1"})
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 LONGEST_LIST = 21_000_000  # a staff list, and the rest of its form
 LONGEST_FORM = 64_000  # any other form
@@ -32,7 +33,21 @@ HEADERS = {
 def local(request: Request) -> bool:
     """Does the request come from the kiosk's own browser, and not through a proxy beside it?"""
     client = request.client.host if request.client else ""
-    return client in _LOCAL_ADDRESSES and not any(name in request.headers for name in _FORWARDED)
+    return client in LOCAL_ADDRESSES and not any(name in request.headers for name in _FORWARDED)
+
+
+def address_of(request: Request) -> str:
+    """Where the browser is; behind a proxy on this machine, what that says, which it says last."""
+    client = request.client.host if request.client else ""
+    said = request.headers.getlist("x-forwarded-for")
+    return said[-1].rpartition(",")[2].strip()[:64] if said and client in LOCAL_ADDRESSES else client
+
+
+def encrypted(request: Request) -> bool:
+    """Does the browser speak to the kiosk, or to a proxy on this machine, under a certificate?"""
+    client = request.client.host if request.client else ""
+    said = request.headers.get("x-forwarded-proto") if client in LOCAL_ADDRESSES else None
+    return "https" in (request.url.scheme, said)
 
 
 class Guard:
@@ -50,7 +65,8 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return await self._app(scope, receive, send)
+            await self._app(scope, receive, send)
+            return
 
         async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -61,7 +77,8 @@ class Guard:
             await send(message)
 
         refusal = self._refusal(scope["method"], scope["path"], Headers(scope=scope))
-        return await (refusal or self._app)(scope, receive, send_on)
+        with contextlib.suppress(ClientDisconnect):  # nobody waits for an answer
+            await (refusal or self._app)(scope, receive, send_on)
 
     def _refusal(self, method: str, path: str, headers: Headers) -> PlainTextResponse | None:
         host = headers.get("host", "")

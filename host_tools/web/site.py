@@ -22,7 +22,7 @@ from host_tools.matching.rules import Rules
 from host_tools.storage.database import StorageError
 
 from .cases import CaseList
-from .guard import part
+from .guard import encrypted, part
 from .pages import Language, Pages, language
 from .screen import LiveScreen
 
@@ -159,7 +159,7 @@ def set_session(response: Response, request: Request, session: str) -> Response:
     """Give the browser its session: for the clerk's pages only, unseen by scripts and other sites."""
     response.set_cookie(
         SESSION_COOKIE, session, max_age=SESSION_S, path=STAFF, httponly=True, samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=encrypted(request),
     )  # fmt: skip
     return response
 

@@ -1,5 +1,6 @@
 """What strangers and clever clerks send instead of what the pages' own forms would: each gets an answer, no more."""
 
+import asyncio
 import traceback
 
 import pytest
@@ -7,6 +8,7 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 from web_kit import PASSWORD, site_over
 
+from host_tools.errors import UserError
 from host_tools.fleet.tables import unit_table
 from host_tools.storage.database import StorageError
 from host_tools.web import staff_people
@@ -131,3 +133,78 @@ def test_what_was_being_stored_does_not_reach_the_log(office):
     with pytest.raises(StorageError) as failed, office.database.writing() as connection:
         connection.execute(unit_table.insert(), [{"agency": agency, "district": "", "kind": None}])
     assert agency not in "".join(traceback.format_exception(failed.value))
+
+
+def test_a_browser_that_leaves_while_it_sends_is_no_error(site):
+    scope = {
+        "type": "http", "method": "POST", "path": "/staff/login", "query_string": b"", "client": ("192.0.2.7", 5),
+        "headers": [(b"host", b"localhost:8000"), (b"origin", HERE.encode()), (b"content-length", b"9"),
+                    (b"content-type", b"application/x-www-form-urlencoded")],
+    }  # fmt: skip
+    parts = [{"type": "http.request", "body": b"name=", "more_body": True}, {"type": "http.disconnect"}]
+    told = []
+
+    async def receive():
+        return parts.pop(0)
+
+    async def send(message):
+        told.append(message)
+
+    asyncio.run(build_app(site)(scope, receive, send))
+    assert parts == told == []
+
+
+def test_strangers_learn_whether_the_kiosk_is_well_and_nothing_else(site, client):
+    site.screen.troubles = {"radio"}
+    far = TestClient(build_app(site, frozenset({"kiosk.lan"})), "http://kiosk.lan", client=("192.0.2.7", 50000))
+    for headers, browser in (({}, far), ({"x-forwarded-for": "192.0.2.7"}, client)):
+        answer = browser.get("/healthz", headers=headers)
+        assert (answer.status_code, answer.json()) == (503, {"ok": False, "problems": []})
+        assert browser.get("/metrics", headers=headers).status_code == 403
+    assert client.get("/metrics").status_code == 200
+
+
+def test_tries_behind_a_proxy_are_counted_by_browser(client, office, monkeypatch):
+    addresses = []
+
+    def refuse(_name, _password, address):
+        addresses.append(address)
+        raise UserError("Name or password is wrong.")
+
+    monkeypatch.setattr(office.accounts, "log_in", refuse)
+    far = TestClient(client.app, HERE, client=("192.0.2.7", 50000))
+    for browser, said in (
+        (client, "203.0.113.9, 192.0.2.8"),
+        (client, "2001:db8::1"),
+        (client, None),
+        (far, "192.0.2.9"),
+    ):
+        headers = SAME_SITE | ({"x-forwarded-for": said} if said else {})
+        browser.post("/staff/login", data={"name": "clerk"}, headers=headers)
+    assert addresses == ["192.0.2.8", "2001:db8::1", "127.0.0.1", "192.0.2.7"]
+
+
+@pytest.mark.parametrize(("proto", "secure"), [("https", True), ("http", False), (None, False)])
+def test_a_session_that_came_encrypted_never_goes_otherwise(client, proto, secure):
+    headers = SAME_SITE | ({"x-forwarded-proto": proto} if proto else {})
+    answer = client.post("/staff/login", data={"name": "clerk", "password": PASSWORD}, headers=headers)
+    cookie = answer.headers["set-cookie"]
+    assert ("Secure" in cookie) == secure
+    for flag in ("HttpOnly", "Path=/staff", "SameSite=strict"):
+        assert flag in cookie
+
+
+def test_who_logs_in_anew_leaves_no_session_behind(client, office):
+    log_in(client, "officer")
+    before = client.cookies["bluezone_session"]
+    log_in(client, "clerk")
+    assert client.cookies["bluezone_session"] != before
+    assert office.accounts.of_session(before) is None
+
+
+def test_nobody_brings_a_session_along(client, office):
+    """A session that somebody else has put into the browser does not become that of who logs in."""
+    headers = SAME_SITE | {"cookie": "bluezone_session=chosen"}
+    answer = client.post("/staff/login", data={"name": "clerk", "password": PASSWORD}, headers=headers)
+    assert answer.status_code == 303
+    assert office.accounts.of_session("chosen") is None
