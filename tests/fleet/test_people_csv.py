@@ -34,8 +34,10 @@ def test_nothing_of_a_person_lies_open_in_the_database(office):
     office.people.look_at(CLERK, person)
     office.listing.page(CLERK, search="NV-0417")
     office.people.enter(CLERK, "nv-0417", "Trần Thị Hà", UNIT, "+84 905 123 456")
+    office.listing.page(CLERK, search="NV-0417 ")
+    office.listing.page(CLERK, search="0417-NV")
     stored = everything_stored(office)
-    for secret in ("Trần", "Hà", "ha.tran", "905", "Trần Thị Hà".encode().hex()):
+    for secret in ("0417", "Trần", "Hà", "ha.tran", "905", "Trần Thị Hà".encode().hex()):
         assert secret not in stored.replace("hà", ""), secret
     assert "Hải Châu" in stored
 
