@@ -7,6 +7,8 @@ its account is disabled or its password changes. The first account is made with 
 import hashlib
 import hmac
 import secrets
+import threading
+import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -41,6 +43,8 @@ WINDOW_S = 15 * 60
 FAILURES_OF_NAME, FAILURES_OF_ADDRESS = 5, 20  # within WINDOW_S
 _SETUP = "setup.code"
 _SETUP_NAME = "(setup)"  # what failures with the setup code are counted under; no account can be called so
+_NOT_ACCOUNTS = ("kiosk", "wearer")  # what the audit calls who has none
+_HASHES_AT_ONCE = 2  # each takes 64 MB: with one for every try that comes in, a small computer would run out
 _LETTERS = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 
 
@@ -80,11 +84,13 @@ class Accounts:
         self._database = database
         self._now = now
         self._hasher = hasher or PasswordHasher()
+        self._hashing = threading.BoundedSemaphore(_HASHES_AT_ONCE)
 
     @cached_property
     def _nobody(self) -> str:
         """Takes as long to verify as anybody's."""
-        return self._hasher.hash(secrets.token_hex(16))
+        with self._hashing:
+            return self._hasher.hash(secrets.token_hex(16))
 
     # --- Setting up --------------------------------------------------------------------------------------------
 
@@ -177,7 +183,8 @@ class Accounts:
                 f"A password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters, not {len(password)}. "
                 "Nothing was changed."
             )
-        return self._hasher.hash(password)
+        with self._hashing:
+            return self._hasher.hash(password)
 
     # --- In and out --------------------------------------------------------------------------------------------
 
@@ -191,7 +198,7 @@ class Accounts:
             TooManyTries: wait.
             LoginError: name or password is wrong, or the account is disabled.
         """
-        name = name.strip().casefold()[:64]
+        name = _key(name[:256])[:64]
         self._count(name, address)
         c = account_table.c
         with self._database.reading() as connection:
@@ -239,7 +246,8 @@ class Accounts:
 
     def _fits(self, hashed: str, password: str) -> bool:
         try:
-            return self._hasher.verify(hashed, password)
+            with self._hashing:
+                return self._hasher.verify(hashed, password)
         except (VerificationError, InvalidHashError):
             return False
 
@@ -271,7 +279,14 @@ def _hashed(token: str) -> bytes:
 
 
 def _name(text: str) -> str:
-    name = text.strip().casefold()
+    name = _key(text)
     if not 2 <= len(name) <= 64 or not all(letter.isalnum() or letter in "._-" for letter in name):
         raise UserError("An account's name has 2 to 64 letters, digits, dots or hyphens. Nothing was changed.")
+    if name in _NOT_ACCOUNTS:
+        raise UserError(f"No account may be called {name}: the audit calls others so. Nothing was changed.")
     return name
+
+
+def _key(text: str) -> str:
+    """A name as it is kept; what looks alike in another width, or comes from another keyboard, is the same."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).strip().casefold())

@@ -20,9 +20,9 @@ RECENT_S = 7 * 86400  # what units are asked for: synced within the last 7 days
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A token in the list. `name` and `staff_number` are empty when nobody has it; `alerts` are open ones.
+    """A token in the list. `name` and `staff_number` are empty when nobody has it, or who looks may not know.
 
-    `unit` is its wearer's; of a token that is with nobody, the one that got it.
+    `alerts` are open ones. `unit` is its wearer's; of a token that is with nobody, the one that got it.
     """
 
     serial: bytes
@@ -80,23 +80,25 @@ class Listing:
         unit_id: int | None = None,
         offset: int = 0,
         limit: int = PAGE,
+        people: bool = True,
     ) -> Page:
         """Tokens in the order of their short codes.
 
         Args:
             search: the beginning of a short code or serial, or a whole staff number. Names are sealed and not searched.
+            people: without, no row says whose it is, and staff numbers are not searched.
         """
         t, s, a, p, u = token_table.c, state_table.c, assignment_table.c, person_table.c, unit_table.c
         holds = sa.and_(a.serial == t.serial, a.until_s.is_(None))
         where: list[sa.ColumnElement[bool]] = []
-        if wanted := search.strip():
-            where.append(
-                sa.or_(
-                    t.short_code.startswith(wanted.upper(), autoescape=True),
-                    t.serial.startswith(wanted.lower(), autoescape=True),
-                    p.staff_mac == staff_key(self._vault, wanted),
-                )
-            )
+        wanted = search.strip()
+        own = p.staff_mac == staff_key(self._vault, wanted)
+        if wanted:
+            found = [
+                t.short_code.startswith(wanted.upper(), autoescape=True),
+                t.serial.startswith(wanted.lower(), autoescape=True),
+            ]
+            where.append(sa.or_(*found, own) if people else sa.or_(*found))
         if state is not None:
             where.append(sa.or_(s.state == state, s.state.is_(None)) if state == "new" else s.state == state)
         if unit_id is not None:
@@ -122,14 +124,19 @@ class Listing:
         )  # fmt: skip
         with self._database.writing() as connection:
             total = connection.scalar(count) or 0
-            rows = [self._row(row) for row in connection.execute(query)]
-            audit.note(connection, self._now(), actor, "look at fleet", search=search.strip()[:20], shown=len(rows))
+            rows = [self._row(row, people) for row in connection.execute(query)]
+            person_id = connection.scalar(sa.select(p.id).where(own)) if wanted and people else None
+            told = wanted[:20] if any(_begins(row, wanted) for row in rows) and person_id is None else ""
+            audit.note(
+                connection, self._now(), actor, "look at fleet", person_id=person_id, search=told, shown=len(rows)
+            )
         return Page(rows, total, offset)
 
-    def _row(self, row: sa.Row) -> Row:
+    def _row(self, row: sa.Row, people: bool) -> Row:
+        name, staff_number = (row.name_sealed, row.staff_sealed) if people else (None, None)
         return Row(
-            bytes.fromhex(row.serial), row.short_code, row.state or "new", row.since_s or 0, row.person_id,
-            self._opened("name", row.name_sealed), self._opened("staff number", row.staff_sealed),
+            bytes.fromhex(row.serial), row.short_code, row.state or "new", row.since_s or 0,
+            row.person_id if people else None, self._opened("name", name), self._opened("staff number", staff_number),
             _unit(row), row.battery_mv, row.last_sync_s, row.alerts,
         )  # fmt: skip
 
@@ -167,6 +174,11 @@ class Listing:
                 share = found.get((agency, ""), Share(Unit(agency, "", kind or "other"), 0, 0))
                 found[agency, ""] = replace(share, spare=spare)
         return [found[key] for key in sorted(found)]
+
+
+def _begins(row: Row, text: str) -> bool:
+    # What is no token's code may be a staff number, mistyped or of somebody erased: the audit does not keep it.
+    return row.short_code.startswith(text.upper()) or row.serial.hex().startswith(text.lower())
 
 
 def _unit(row: sa.Row) -> Unit | None:

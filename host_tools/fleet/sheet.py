@@ -2,9 +2,13 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# What begins a formula, in either width. A spreadsheet whose numbers have a decimal comma, as in Vietnamese, cuts lines
+# at semicolons, whatever the quotes of a CSV with commas say: behind one a cell begins, too.
+_BEGINS = r"""(?=[\s"]*[=+\-@＝＋－＠]|[\t\r\n])"""
+_FORMULA, _TAMED = re.compile(f"(^|;){_BEGINS}"), re.compile(f"(^|;)'{_BEGINS}")
 
 
 def sheet(columns: Sequence[str], rows: Iterable[Iterable[str | int]]) -> str:
@@ -13,11 +17,10 @@ def sheet(columns: Sequence[str], rows: Iterable[Iterable[str | int]]) -> str:
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(columns)
     for row in rows:
-        writer.writerow([f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell for cell in row])
+        writer.writerow([_FORMULA.sub(r"\1'", cell) if isinstance(cell, str) else cell for cell in row])
     return "\ufeff" + out.getvalue()
 
 
 def plain(cell: str) -> str:
     """What a cell of `sheet` held, whether a spreadsheet has kept the apostrophe or not."""
-    cell = cell.strip()
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
+    return _TAMED.sub(r"\1", cell.strip())

@@ -119,7 +119,7 @@ class Database:
         try:
             url = _url(place)
             self._place = place if "://" not in place else url.render_as_string(hide_password=True)
-            self._engine = sa.create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite")
+            self._engine = sa.create_engine(url, pool_pre_ping=url.get_backend_name() != "sqlite", hide_parameters=True)
         except (ArgumentError, ImportError) as error:
             raise StorageError(
                 f"The database {self._place} cannot be used: {error}. Nothing was changed. Correct its address, or "

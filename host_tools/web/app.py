@@ -15,7 +15,7 @@ from host_tools.fleet.health import health, metrics
 from host_tools.storage.database import StorageError
 
 from . import login, staff_office, staff_people, staff_release, staff_tokens, staff_units, wearer
-from .guard import Guard
+from .guard import HEADERS, Guard, local
 from .site import STAFF, Site, language_of, site_of
 
 STATIC = Path(__file__).with_name("static")
@@ -33,10 +33,13 @@ async def _health(request: Request) -> Response:
     if status.problem:
         problems.append(status.problem)
     ok = found.ok and not site.screen.troubles
-    return JSONResponse({"ok": ok, "problems": problems}, 200 if ok else 503)
+    told = problems if local(request) else []  # they name files, servers and addresses
+    return JSONResponse({"ok": ok, "problems": told}, 200 if ok else 503)
 
 
 async def _metrics(request: Request) -> Response:
+    if not local(request):  # who sees somebody before the kiosk would see there what it told them
+        return PlainTextResponse("Figures are told on the kiosk's own machine only.", 403)
     office = site_of(request).office
     try:
         text = await run_in_threadpool(metrics, office.database, office.now)
@@ -53,6 +56,12 @@ async def _missing(request: Request, error: Exception) -> Response:
     if status == 405 and request.method == "GET":  # where only forms go, as after an error: to the page above
         return RedirectResponse(path.rpartition("/")[0], 303)
     return HTMLResponse(site_of(request).pages.render("missing", language_of(request)), status)
+
+
+async def _failed(_request: Request, _error: Exception) -> Response:
+    # Outside of the guard. What failed stands in the log, and only there.
+    words = "Quầy gặp lỗi. Hãy báo kỹ thuật viên.\nSomething failed in the kiosk. Tell the technician."
+    return PlainTextResponse(words, 500, {**HEADERS, "cache-control": "no-store"})
 
 
 def build_app(site: Site, names: frozenset[str] = frozenset()) -> Starlette:
@@ -74,8 +83,8 @@ def build_app(site: Site, names: frozenset[str] = frozenset()) -> Starlette:
             Route(STAFF, staff_tokens.OVERVIEW),
             Mount(STAFF, routes=pages),
         ],
-        middleware=[Middleware(Guard, names=names)],
-        exception_handlers={404: _missing, 405: _missing},
+        middleware=[Middleware(Guard, names=names, list_path=f"{STAFF}{staff_people.IMPORT}")],
+        exception_handlers={404: _missing, 405: _missing, 500: _failed},
     )
     app.state.site = site
     return app

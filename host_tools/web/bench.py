@@ -31,6 +31,7 @@ from tracing.wire import short_code
 from .app import build_app
 from .around import Around
 from .cases import CaseList
+from .line import server_config
 from .pages import Pages
 from .running import KioskProcess, listen
 from .screen import FINAL, LiveScreen
@@ -149,7 +150,7 @@ def pages() -> None:
             screen = LiveScreen(rules := load_rules(), Around(time.monotonic))
             releases = ReleaseDesk(office, screen, time.time)
             site = Site(office, screen, CaseList(_NoCases(), time.time), Pages(), rules, releases, True)
-            server = uvicorn.Server(uvicorn.Config(build_app(site), log_config=None, lifespan="off"))
+            server = uvicorn.Server(server_config(build_app(site)))
             thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
             thread.start()
             address = f"http://127.0.0.1:{listener.getsockname()[1]}"

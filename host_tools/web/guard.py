@@ -1,19 +1,23 @@
 """What stands before every page: which names the kiosk answers to, who may send forms, and what browsers are told."""
 
+import contextlib
 from urllib.parse import urlsplit
 
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-_LOCAL_ADDRESSES = frozenset({"127.0.0.1", "::1"})
+LOCAL_ADDRESSES = frozenset({"127.0.0.1", "::1"})
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
-LONGEST_BODY = 21_000_000  # a staff list, and the rest of its form
+LONGEST_LIST = 21_000_000  # a staff list, and the rest of its form
+LONGEST_FORM = 64_000  # any other form
+_UTF_8 = (b"utf-8", b"utf8")
 _SAFE = ("GET", "HEAD")
 
-_HEADERS = {
+HEADERS = {
     # Scripts, styles and pictures from the kiosk alone, none inline; nobody frames its pages.
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
@@ -29,7 +33,21 @@ _HEADERS = {
 def local(request: Request) -> bool:
     """Does the request come from the kiosk's own browser, and not through a proxy beside it?"""
     client = request.client.host if request.client else ""
-    return client in _LOCAL_ADDRESSES and not any(name in request.headers for name in _FORWARDED)
+    return client in LOCAL_ADDRESSES and not any(name in request.headers for name in _FORWARDED)
+
+
+def address_of(request: Request) -> str:
+    """Where the browser is; behind a proxy on this machine, what that says, which it says last."""
+    client = request.client.host if request.client else ""
+    said = request.headers.getlist("x-forwarded-for")
+    return said[-1].rpartition(",")[2].strip()[:64] if said and client in LOCAL_ADDRESSES else client
+
+
+def encrypted(request: Request) -> bool:
+    """Does the browser speak to the kiosk, or to a proxy on this machine, under a certificate?"""
+    client = request.client.host if request.client else ""
+    said = request.headers.get("x-forwarded-proto") if client in LOCAL_ADDRESSES else None
+    return "https" in (request.url.scheme, said)
 
 
 class Guard:
@@ -37,28 +55,32 @@ class Guard:
 
     Args:
         names: host names besides the local ones under which the kiosk is reached.
+        list_path: the one page that takes a staff list.
     """
 
-    def __init__(self, app: ASGIApp, names: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, names: frozenset[str], list_path: str) -> None:
         self._app = app
+        self._list_path = list_path
         self._names = LOCAL_NAMES | names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return await self._app(scope, receive, send)
+            await self._app(scope, receive, send)
+            return
 
         async def send_on(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
+                for name, value in HEADERS.items():
                     headers[name] = value
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 
-        refusal = self._refusal(scope["method"], Headers(scope=scope))
-        return await (refusal or self._app)(scope, receive, send_on)
+        refusal = self._refusal(scope["method"], scope["path"], Headers(scope=scope))
+        with contextlib.suppress(ClientDisconnect):  # nobody waits for an answer
+            await (refusal or self._app)(scope, receive, send_on)
 
-    def _refusal(self, method: str, headers: Headers) -> PlainTextResponse | None:
+    def _refusal(self, method: str, path: str, headers: Headers) -> PlainTextResponse | None:
         host = headers.get("host", "")
         if part(f"//{host}", "hostname") not in self._names:
             # A foreign name that leads here (DNS rebinding) gets nothing.
@@ -70,8 +92,12 @@ class Guard:
         length = headers.get("content-length", "0")
         if "transfer-encoding" in headers or not length.isdecimal():
             return PlainTextResponse("The length must be told first.", 411)
-        if int(length) > LONGEST_BODY:
+        if len(length) > 9 or int(length) > (LONGEST_LIST if path == self._list_path else LONGEST_FORM):
             return PlainTextResponse("This is too long.", 413)
+        _, options = parse_options_header(headers.get("content-type"))
+        if options.get(b"charset", b"utf-8").lower() not in _UTF_8:
+            # Python would read it in any encoding that it knows: some take minutes, some make what is no text.
+            return PlainTextResponse("Forms are in UTF-8.", 415)
         return None
 
 

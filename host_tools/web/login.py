@@ -11,6 +11,7 @@ from host_tools.errors import UserError
 from host_tools.fleet.accounts import SHORTEST_PASSWORD, TooManyTries
 from host_tools.storage.database import StorageError
 
+from .guard import address_of
 from .pages import language
 from .site import (
     LANGUAGE_COOKIE,
@@ -47,7 +48,8 @@ def _log_in(request: Request, form: dict[str, str]) -> Response:
     accounts = site_of(request).office.accounts
     if request.method == "GET":
         return _page(request, "login", form) if accounts.all() else RedirectResponse(f"{STAFF}/setup", 303)
-    _, session = accounts.log_in(form.get("name", ""), form.get("password", ""), _address(request))
+    _, session = accounts.log_in(form.get("name", ""), form.get("password", ""), address_of(request))
+    accounts.log_out(request.cookies.get(SESSION_COOKIE, ""))  # the browser forgets that one, and so does the kiosk
     return set_session(RedirectResponse(page_of(request.query_params.get("next", "")), 303), request, session)
 
 
@@ -58,8 +60,8 @@ def _set_up(request: Request, form: dict[str, str]) -> Response:
     if request.method == "GET":
         return _page(request, "setup", form)
     name, password = form.get("name", ""), form.get("password", "")
-    accounts.set_up(form.get("code", ""), name, password, _address(request))
-    _, session = accounts.log_in(name, password, _address(request))
+    accounts.set_up(form.get("code", ""), name, password, address_of(request))
+    _, session = accounts.log_in(name, password, address_of(request))
     return set_session(RedirectResponse(STAFF, 303), request, session)
 
 
@@ -96,9 +98,9 @@ def _password(visit: Visit) -> Response:
 
 def _change_password(visit: Visit) -> Response:
     accounts = visit.office.accounts
-    accounts.log_in(visit.actor, visit.form.get("old", ""), _address(visit.request))
+    accounts.log_in(visit.actor, visit.form.get("old", ""), address_of(visit.request))
     accounts.set_password(visit.actor, visit.account.id, visit.form.get("new", ""))
-    _, session = accounts.log_in(visit.actor, visit.form.get("new", ""), _address(visit.request))
+    _, session = accounts.log_in(visit.actor, visit.form.get("new", ""), address_of(visit.request))
     return set_session(RedirectResponse(f"{STAFF}?done=1", 303), visit.request, session)
 
 

@@ -27,6 +27,7 @@ from host_tools.storage.database import StorageError
 from .app import build_app
 from .around import Around, watching
 from .cases import CaseList, Source
+from .line import server_config
 from .pages import Pages
 from .screen import LiveScreen, ShowingDesk
 from .site import Practice, Site
@@ -90,11 +91,7 @@ class KioskProcess:
             listener: where browsers come in.
             names: see guard.Guard.
         """
-        config = uvicorn.Config(
-            build_app(self.site, names), log_config=None, access_log=False, server_header=False, proxy_headers=False,
-            lifespan="off", timeout_graceful_shutdown=1,
-        )  # fmt: skip
-        server = _Server(config)
+        server = _Server(server_config(build_app(self.site, names)))
         loop = asyncio.get_running_loop()
 
         def end() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -21,7 +22,7 @@ from host_tools.matching.rules import Rules
 from host_tools.storage.database import StorageError
 
 from .cases import CaseList
-from .guard import part
+from .guard import encrypted, part
 from .pages import Language, Pages, language
 from .screen import LiveScreen
 
@@ -29,6 +30,15 @@ SESSION_COOKIE, LANGUAGE_COOKIE = "bluezone_session", "bluezone_language"
 STAFF = "/staff"
 _TOO_OLD = "The page was open for too long. Nothing was changed. Look it over and send it again."
 Practice = Callable[[bytes, bytes], str]
+
+
+class _Number(IntegerConvertor):
+    """In paths, `{…:number}`: what a database takes; a longer one is of no page. Python refuses some of "int"."""
+
+    regex = "[0-9]{1,9}"
+
+
+register_url_convertor("number", _Number())
 
 
 @dataclass(frozen=True)
@@ -149,7 +159,7 @@ def set_session(response: Response, request: Request, session: str) -> Response:
     """Give the browser its session: for the clerk's pages only, unseen by scripts and other sites."""
     response.set_cookie(
         SESSION_COOKIE, session, max_age=SESSION_S, path=STAFF, httponly=True, samesite="strict",
-        secure=request.url.scheme == "https",
+        secure=encrypted(request),
     )  # fmt: skip
     return response
 
@@ -166,6 +176,10 @@ def staff(permission: Permission | None, handler: Handler, page: Handler | None 
         form: dict[str, str] = {}
         files: dict[str, bytes] = {}
         if request.method == "POST":
+            # What strangers send is not even read. The answer asks again: a form may take its time to come.
+            entered = await run_in_threadpool(_enter, request, permission)
+            if isinstance(entered, Response):
+                return entered
             async with request.form(max_files=1, max_fields=20) as sent:
                 for name, value in sent.items():
                     if isinstance(value, UploadFile):
@@ -181,26 +195,36 @@ def _answer(
     request: Request, permission: Permission | None, handler: Handler, page: Handler | None, form: dict[str, str],
     files: dict[str, bytes],
 ) -> Response:  # fmt: skip
-    site = site_of(request)
-    session = request.cookies.get(SESSION_COOKIE, "")
-    sent = request.method == "POST"
+    entered = _enter(request, permission)
+    if isinstance(entered, Response):
+        return entered
+    visit = replace(entered, form=form, files=files)
     try:
-        account = site.office.accounts.of_session(session) if session else None
-        if account is None:
-            return _to_login(page_before(request) if sent else request.url.path, sent)
-        visit = Visit(request, site, account, session, form, files)
-        if permission is not None and not account.may(permission):
-            return visit.page("problem", 403, sentence="", forbidden=True)
-        if sent and not hmac.compare_digest(form.get("form_token", ""), form_token(session)):
+        given = form.get("form_token", "").encode()
+        if request.method == "POST" and not hmac.compare_digest(given, form_token(visit.session).encode()):
             return _again(visit, page, _TOO_OLD, 403)
-    except StorageError as error:
-        return away(request, error)
-    try:
         return handler(visit)
     except StorageError as error:
         return away(request, error)
     except UserError as error:
         return _again(visit, page, str(error), 409)
+
+
+def _enter(request: Request, permission: Permission | None) -> Visit | Response:
+    """A visit without its form; where there can be none, the answer that says so."""
+    site = site_of(request)
+    session = request.cookies.get(SESSION_COOKIE, "")
+    sent = request.method == "POST"
+    try:
+        account = site.office.accounts.of_session(session) if session else None
+    except StorageError as error:
+        return away(request, error)
+    if account is None:
+        return _to_login(page_before(request) if sent else request.url.path, sent)
+    visit = Visit(request, site, account, session, {}, {})
+    if permission is not None and not account.may(permission):
+        return visit.page("problem", 403, sentence="", forbidden=True)
+    return visit
 
 
 def _again(visit: Visit, page: Handler | None, sentence: str, status_code: int) -> Response:

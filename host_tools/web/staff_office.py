@@ -77,11 +77,11 @@ def _change_settings(visit: Visit) -> Response:
 
 ROUTES = [
     Route("/alerts", staff("see results", _alerts)),
-    Route("/alerts/{alert:int}", staff("see results", _told, _alerts), methods=["POST"]),
+    Route("/alerts/{alert:number}", staff("see results", _told, _alerts), methods=["POST"]),
     Route("/audit", staff("see audit", _audit)),
     Route("/accounts", staff("accounts", _accounts)),
     Route("/accounts", staff("accounts", _add_account, _accounts), methods=["POST"]),
-    Route("/accounts/{account:int}", staff("accounts", _change_account, _accounts), methods=["POST"]),
+    Route("/accounts/{account:number}", staff("accounts", _change_account, _accounts), methods=["POST"]),
     Route("/settings", staff("settings", _settings)),
     Route("/settings", staff("settings", _change_settings, _settings), methods=["POST"]),
 ]

@@ -78,13 +78,14 @@ def _deed(visit: Visit) -> Response:
     return done(f"/people/{person_id}")
 
 
+IMPORT = "/people/import"
 ROUTES = [
     Route("/people", staff("see people", _people)),
     Route("/people", staff("change fleet", _enter, _people), methods=["POST"]),
     Route("/people/find", staff("see people", _find, _people), methods=["POST"]),
-    Route("/people/import", staff("change fleet", _import, _people), methods=["POST"]),
+    Route(IMPORT, staff("change fleet", _import, _people), methods=["POST"]),
     Route("/people/template.csv", staff("change fleet", _template)),
     Route("/people/export", staff("change fleet", _export, _people), methods=["POST"]),
-    Route("/people/{person:int}", staff("see people", _person)),
-    Route("/people/{person:int}", staff("change fleet", _deed, _person), methods=["POST"]),
+    Route("/people/{person:number}", staff("see people", _person)),
+    Route("/people/{person:number}", staff("change fleet", _deed, _person), methods=["POST"]),
 ]

@@ -90,7 +90,7 @@ def _file(visit: Visit) -> Response:
 ROUTES = [
     Route("/release", staff("release", _releases)),
     Route("/release", staff("release", _begin, _releases), methods=["POST"]),
-    Route("/release/{number:int}", staff("release", _release)),
-    Route("/release/{number:int}", staff("release", _deed, _release), methods=["POST"]),
-    Route("/release/{number:int}/file", staff("release", _file, _release), methods=["POST"]),
+    Route("/release/{number:number}", staff("release", _release)),
+    Route("/release/{number:number}", staff("release", _deed, _release), methods=["POST"]),
+    Route("/release/{number:number}/file", staff("release", _file, _release), methods=["POST"]),
 ]

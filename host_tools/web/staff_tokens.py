@@ -39,7 +39,8 @@ def _tokens(visit: Visit) -> Response:
     unit = visit.number("unit")
     offset = visit.number("from")
     search = visit.query("q")[:100]
-    found = visit.office.listing.page(visit.actor, search, state, unit or None, offset)
+    names = visit.account.may("see people")
+    found = visit.office.listing.page(visit.actor, search, state, unit or None, offset, people=names)
     return visit.page(
         "tokens",
         found=found,
@@ -49,7 +50,7 @@ def _tokens(visit: Visit) -> Response:
         unit=unit,
         units=visit.office.people.units(),
         page_length=PAGE,
-        names=visit.account.may("see people"),
+        names=names,
     )
 
 

@@ -27,6 +27,9 @@ SENTENCES = MACHINE_SENTENCES | {
     "An account's name has 2 to 64 letters, digits, dots or hyphens": (
         "Tên tài khoản có từ 2 đến 64 chữ cái, chữ số, dấu chấm hoặc gạch nối, không có dấu cách"
     ),
+    "No account may be called {name}: the audit calls others so": (
+        "Không đặt được tên {name}: nhật ký dùng tên này cho việc khác"
+    ),
     "A password has {least} to {most} characters, not {count}": (
         "Mật khẩu phải có từ {least} đến {most} ký tự; mật khẩu vừa nhập có {count}"
     ),

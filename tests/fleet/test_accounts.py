@@ -1,6 +1,11 @@
 """Accounts: who gets in, how often they may try, and when they are out again."""
 
+import threading
+import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
+from argon2 import PasswordHasher
 from fleet_kit import CLERK
 
 from host_tools.errors import UserError
@@ -11,6 +16,7 @@ from host_tools.fleet.accounts import (
     SESSION_IDLE_S,
     SESSION_S,
     WINDOW_S,
+    Accounts,
     LoginError,
     TooManyTries,
 )
@@ -159,3 +165,47 @@ def test_nobody_may_do_everything():
     assert all(permissions < everything for permissions in PERMISSIONS.values())
     assert "see results" not in PERMISSIONS["admin"]
     assert "accounts" not in PERMISSIONS["officer"]
+
+
+@pytest.mark.parametrize("name", ["kiosk", "Wearer", "ｋiosk", " KIOSK "])
+def test_nobody_can_be_called_what_the_audit_calls_others(accounts, name):
+    with pytest.raises(UserError, match="audit"):
+        accounts.add("admin", name, "officer", PASSWORD)
+
+
+def test_a_name_is_one_name_however_it_is_typed(accounts, clerk):
+    decomposed = unicodedata.normalize("NFD", "hà.trần")
+    assert decomposed != clerk.name
+    for typed in (decomposed, "ｈà．Trần", f"  {decomposed.upper()} "):
+        assert accounts.log_in(typed, PASSWORD, HERE)[0] == clerk
+        with pytest.raises(UserError, match="already"):
+            accounts.add("admin", typed, "viewer", PASSWORD)
+
+
+def test_many_tries_at_once_do_not_take_the_memory_of_all_of_them(office, clerk):
+    """Each hash waits until too many would be at it, or nobody else comes."""
+    at_once = 0
+    crowded = threading.Event()
+    lock = threading.Lock()
+
+    class Hasher(PasswordHasher):
+        def verify(self, hash, password):  # its argument's name is argon2's
+            nonlocal at_once
+            with lock:
+                at_once += 1
+                if at_once > 2:
+                    crowded.set()
+            crowded.wait(0.05)
+            with lock:
+                at_once -= 1
+            return super().verify(hash, password)
+
+    accounts = Accounts(office.database, office.now, Hasher(1, 8, 1))
+
+    def attempt(number):
+        with pytest.raises(LoginError):
+            accounts.log_in(f"name{number}", "wrong password", f"192.0.2.{number}")
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(attempt, range(8)))
+    assert not crowded.is_set()

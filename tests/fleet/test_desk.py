@@ -171,3 +171,13 @@ def test_a_label_has_the_code_and_nothing_else_in_words():
     assert f">{short_code(serial(9))}</text>" in svg
     assert svg.count("<svg") == svg.count("</svg>")
     assert serial(9).hex() not in svg
+
+
+def test_who_may_not_know_people_learns_of_none_by_looking_for_them(office):
+    _, person = wearer(office, 1, Unit("Sở Y tế", "Hải Châu", "health"))
+    assert office.listing.page(CLERK, "NV 1").total == 1
+    assert office.listing.page(CLERK, "NV 1", people=False).total == 0
+    (row,) = office.listing.page(CLERK, short_code(serial(1)), people=False).rows
+    assert (row.name, row.staff_number, row.person_id) == ("", "", None)
+    looks = [(row.person_id, row.detail["search"]) for row in office.audit.rows(actions=["look at fleet"])]
+    assert looks == [(None, short_code(serial(1))), (None, ""), (person, "")]

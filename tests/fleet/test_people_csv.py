@@ -1,5 +1,7 @@
 """Names are sealed, looks at them are in the audit, and a staff list comes in whole or not at all."""
 
+import csv
+import io
 import os
 import stat
 from pathlib import Path
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from host_tools.errors import UserError
 from host_tools.fleet.office import Office
 from host_tools.fleet.people import Person, PersonError, Unit
+from host_tools.fleet.sheet import plain, sheet
 from host_tools.fleet.staff_csv import Imported
 from host_tools.fleet.vault import Vault, VaultError
 from host_tools.storage.database import Database
@@ -34,8 +37,10 @@ def test_nothing_of_a_person_lies_open_in_the_database(office):
     office.people.look_at(CLERK, person)
     office.listing.page(CLERK, search="NV-0417")
     office.people.enter(CLERK, "nv-0417", "Trần Thị Hà", UNIT, "+84 905 123 456")
+    office.listing.page(CLERK, search="NV-0417 ")
+    office.listing.page(CLERK, search="0417-NV")
     stored = everything_stored(office)
-    for secret in ("Trần", "Hà", "ha.tran", "905", "Trần Thị Hà".encode().hex()):
+    for secret in ("0417", "Trần", "Hà", "ha.tran", "905", "Trần Thị Hà".encode().hex()):
         assert secret not in stored.replace("hà", ""), secret
     assert "Hải Châu" in stored
 
@@ -198,3 +203,16 @@ def test_any_bytes_come_in_or_are_refused_in_a_sentence(data):
 def test_a_key_that_cannot_be_made_is_a_sentence(tmp_path):
     with pytest.raises(VaultError, match="cannot be used"):
         Office(tmp_path / "kiosk.sqlite", Path("/nowhere/at/all/names.key"))
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("begins", ["", ";", 'a;"', "a; ", "a;;", '"', '";', 'a";"', "a,", "a;b; "])
+@pytest.mark.parametrize("sign", "=+-@＝＋－＠")
+def test_no_cell_is_a_formula_wherever_a_spreadsheet_cuts_the_line(begins, sign, separator):
+    text = f"{begins}{sign}HYPERLINK(A1)"
+    out = sheet(("agency", "tokens"), [(text, -1), ("b", 2)]).removeprefix("\ufeff")
+    for row in csv.reader(io.StringIO(out, newline=""), delimiter=separator):
+        cells = [cell for cell in row if not cell.partition(",")[0].removeprefix("-").isdecimal()]
+        assert not [cell for cell in cells if cell.lstrip(' "')[:1] == sign], row
+    (_, row, _) = csv.reader(io.StringIO(out, newline=""))
+    assert plain(row[0]) == text

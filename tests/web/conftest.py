@@ -27,6 +27,7 @@ from host_tools.matching.rules import load_rules
 from host_tools.web.app import build_app
 from host_tools.web.around import Around
 from host_tools.web.cases import CaseList
+from host_tools.web.line import server_config
 from host_tools.web.pages import Pages
 from host_tools.web.running import listen
 from host_tools.web.screen import LiveScreen
@@ -93,8 +94,7 @@ def served(office: Office) -> Iterator[Running]:
             office, screen, CaseList(NoCases(), lambda: NOON_S), Pages(), rules, releases, True,
             partial(code_for, AUTHORITY),
         )  # fmt: skip
-        config = uvicorn.Config(build_app(site), log_config=None, lifespan="off", timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(server_config(build_app(site)))
         with listen("127.0.0.1", 0) as listener:
             ready.put((Running(f"http://127.0.0.1:{listener.getsockname()[1]}", site, loop), server))
             await server.serve([listener])

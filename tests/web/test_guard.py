@@ -17,7 +17,7 @@ from host_tools.storage.database import StorageError
 from host_tools.web import wearer
 from host_tools.web.app import build_app
 from host_tools.web.cases import OLD_S, CaseList
-from host_tools.web.guard import LONGEST_BODY
+from host_tools.web.guard import LONGEST_FORM
 from host_tools.web.screen import details
 from host_tools.web.site import form_token
 
@@ -84,7 +84,7 @@ def test_forms_of_other_sites_are_not_taken(client, origin):
 
 
 def test_bodies_are_limited(client):
-    assert client.post("/staff/login", content=b"", headers={**SAME_SITE, "content-length": str(LONGEST_BODY + 1)}
+    assert client.post("/staff/login", content=b"", headers={**SAME_SITE, "content-length": str(LONGEST_FORM + 1)}
                        ).status_code == 413  # fmt: skip
     assert client.post("/staff/login", content=iter([b"a"]), headers=SAME_SITE).status_code == 411
 
