@@ -132,6 +132,8 @@ def _flash_one(
     from host_tools.provisioning import ports
     from host_tools.provisioning.flash import Flash
 
+    if path:
+        ports.check_boot_loader(port)
     if not board:
         board = _board_by_chip(port) if path else ports.detect(port)
         image = _image_for(board, path, vouched)

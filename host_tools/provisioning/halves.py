@@ -69,7 +69,7 @@ class Half:
         if _SUMS not in self.files(""):
             return -1
         lines = self._drive.read(self._under + _SUMS).decode(errors="replace").split("\n")
-        if lines.pop() != _END or not lines or not lines[0].isdecimal():
+        if lines.pop() != _END or len(lines) < 2 or not lines[0].isdecimal():
             return -1
         return int(lines[0]) if all(self._has(line) for line in lines[1:]) else -1
 

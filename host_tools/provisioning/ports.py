@@ -21,6 +21,7 @@ _VENDORS = {
     0x2886: "Seeed",
     0x1915: "Nordic",
 }
+_DRIVE_VENDORS = (0x239A, 0x2886, 0x1915)  # of nRF52840 boards; the ESP32s of boards/ have none of these
 _POLL_S = 0.1
 _SETTLE_S = 1
 
@@ -41,6 +42,19 @@ def chosen(ports: list[str]) -> list[str]:
     if not boards:
         raise UserError(f"PORT is missing, and no board was found. {listing(list(found.values()))}")
     return boards
+
+
+def check_boot_loader(port: str) -> None:
+    """Before a boot loader is looked for: it would not be found at a board that takes its firmware as a drive.
+
+    Raises:
+        BoardError: this is one, by its USB vendor.
+    """
+    if any(info.device == port and info.vid in _DRIVE_VENDORS for info in comports()):
+        raise BoardError(
+            "The board is no ESP32: it takes CircuitPython and its firmware as a drive. Nothing was changed. Press its "
+            "reset twice, quickly, then repeat with --board nrf52840_circuitpython, without --port."
+        )
 
 
 def listing(found: list[ListPortInfo]) -> str:

@@ -14,8 +14,9 @@ from serial.tools.list_ports_common import ListPortInfo
 from synthetic_image import synthetic_image
 
 from host_tools import cli
-from host_tools.provisioning import commands, firmware_files, flash
+from host_tools.provisioning import commands, esp_chip, firmware_files, flash
 from host_tools.provisioning import ports as provisioning_ports
+from host_tools.provisioning.board_error import BoardError
 from host_tools.provisioning.firmware_files import ROOT
 
 LISTED = "Boards: esp32_c3, esp32_c6, esp32_generic, nrf52840_circuitpython."
@@ -77,6 +78,35 @@ def test_a_port_that_is_not_there(
     out, err = capsys.readouterr()
     assert err.startswith(f"{sentence} Serial ports here: /dev/ttyUSB7 (CP2102 USB to UART).")
     assert json.loads(out) == {"error": err.strip()}
+
+
+@pytest.mark.parametrize("board", [(), ("--board", "esp32_c3")])
+def test_boards_of_several_kinds_with_an_image(
+    board: tuple[str, ...],
+    ports: list[ListPortInfo],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A boot loader is looked for at the ESP32s alone; the others are told how they are served."""
+    image = tmp_path / "image.bin"
+    image.write_bytes(synthetic_image("ESP32C3"))
+    for name, vendor in (("A", 0x303A), ("B", 0x239A), ("C", 0x10C4), ("D", 0x2886), ("mouse", 0x046D)):
+        ports.append(ListPortInfo(f"/dev/tty{name}", skip_link_detection=True))
+        ports[-1].vid = vendor
+    asked = []
+
+    def no_chip(port: str, *_: object) -> None:
+        asked.append(port)
+        raise BoardError("no boot loader")
+
+    monkeypatch.setattr(esp_chip, "EspChip", no_chip)
+    vouched = hashlib.sha256(image.read_bytes()).hexdigest()
+    assert bluezone("flash", "--image", str(image), "--image-sha256", vouched, *board, "--json") == 2
+    failed = {told["port"]: told["error"] for told in json.loads(capsys.readouterr().out)["failed"]}
+    assert sorted(asked) == ["/dev/ttyA", "/dev/ttyC"]
+    assert failed.keys() == {"/dev/ttyA", "/dev/ttyB", "/dev/ttyC", "/dev/ttyD"}
+    assert all("repeat with --board nrf52840_circuitpython" in failed[f"/dev/tty{name}"] for name in "BD")
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,17 @@ def test_host_and_token_agree_on_what_is_whole(token: Path) -> None:
     assert [Half(Drive(token), folder).number() for folder in FOLDERS] == [0, 1]
     sums = token / "b/sums"
     whole = sums.read_text()
-    for text in ("", "end", "\nend", "x" + whole, "-" + whole, whole[:-1], whole + "\n", whole.replace(" ", "", 1)):
+    for text in (
+        "",
+        "end",
+        "\nend",
+        "7\nend",
+        "x" + whole,
+        "-" + whole,
+        whole[:-1],
+        whole + "\n",
+        whole.replace(" ", "", 1),
+    ):
         sums.write_text(text)
         assert Half(Drive(token), "b").number() == -1, text
         assert start(token) == "runs 0 0 0\n", text

@@ -32,13 +32,13 @@ def enter():
 
 
 def _list(folder):
-    # The number, then a line "SUM PATH" for each file; empty when there is no list, or one that was cut short.
+    # The number, then a line "SUM PATH" for each file; empty when there is none, or one cut short or of nothing.
     try:
         with open(folder + _SUMS) as file:
             lines = file.read().split("\n")
     except (OSError, ValueError):
         return []
-    return lines if lines.pop() == _END and lines and lines[0].isdigit() else []
+    return lines if lines.pop() == _END and len(lines) > 1 and lines[0].isdigit() else []
 
 
 def _is_whole(folder, lines):
