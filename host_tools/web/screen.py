@@ -1,7 +1,7 @@
 """What is on the wearer's screen: a card for each token that is being read, by the short code on its label.
 
-Nothing personal outlives its card. A card leaves SHOW_S after the verdict, at once when its wearer says so, and when
-the token has been silent for too long.
+Nothing personal outlives its card. A card leaves SHOW_S after the verdict, READ_S after it when its wearer reads on, at
+once when they say so, and when the token has been silent for too long.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ from .cases import OLD_S
 from .failures import Failure, failure_of
 
 SHOW_S = 30.0
+READ_S = 120.0  # for so long a wearer may read on; then whoever reads may be another
 SILENT_S = 75.0  # a press of the button lasts 60 s
 _RELEASE_S = 330.0  # a token hangs up after 300 s
 MOST_CARDS = 12
@@ -77,7 +78,10 @@ class Details:
 
 @dataclass(slots=True)
 class Card:
-    """One wearer. `done` of `total` records have arrived; `details` come with the verdict, `failure` instead of it."""
+    """One wearer. `done` of `total` records have arrived; `details` come with the verdict, `failure` instead of it.
+
+    `gone_by_s` (time of the event loop) is when one with a verdict leaves, whatever happens.
+    """
 
     code: str
     state: State = "found"
@@ -85,6 +89,7 @@ class Card:
     total: int = 0
     details: Details | None = None
     failure: Failure | None = None
+    gone_by_s: float = 0.0
     leaves: asyncio.TimerHandle | None = None
 
 
@@ -168,7 +173,7 @@ class LiveScreen:
             self._remove(card)
 
     def stay(self, code: str) -> Card | None:
-        """The wearer reads on: a card with a verdict stays for another while."""
+        """The wearer reads on: a card with a verdict stays for another while, up to READ_S after it came."""
         card = self.cards.get(code)
         if card is None or card.state not in FINAL:
             return None
@@ -187,11 +192,16 @@ class LiveScreen:
             if not _CODE.fullmatch(code) or not self._has_room():
                 return None
             card = self.cards[code] = Card(code)
+        loop = asyncio.get_running_loop()
+        stays_s = _RELEASE_S if state == "release" else SILENT_S
+        if state in FINAL:
+            if card.state not in FINAL:
+                card.gone_by_s = loop.time() + max(READ_S, self._show_s)
+            stays_s = min(self._show_s, card.gone_by_s - loop.time())
         card.state = state
         if card.leaves is not None:
             card.leaves.cancel()
-        stays_s = self._show_s if state in FINAL else _RELEASE_S if state == "release" else SILENT_S
-        card.leaves = asyncio.get_running_loop().call_later(stays_s, self._remove, card)
+        card.leaves = loop.call_later(stays_s, self._remove, card)
         self._tell()
         return card
 

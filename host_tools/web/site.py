@@ -22,7 +22,7 @@ from host_tools.matching.rules import Rules
 from host_tools.storage.database import StorageError
 
 from .cases import CaseList
-from .guard import encrypted, part
+from .guard import encrypted, local, part
 from .pages import Language, Pages, language
 from .screen import LiveScreen
 
@@ -249,5 +249,6 @@ def _to_login(path: str, sent: bool) -> Response:
 
 
 def away(request: Request, error: StorageError) -> Response:
-    """The page that needs no database."""
-    return HTMLResponse(site_of(request).pages.render("away", language_of(request), sentence=str(error)), 503)
+    """The page that needs no database. Nobody knows who asks: what names the server is for the kiosk's own browser."""
+    sentence = str(error) if local(request) else ""
+    return HTMLResponse(site_of(request).pages.render("away", language_of(request), sentence=sentence), 503)

@@ -12,6 +12,7 @@ from host_tools.fleet.staff_csv import VIETNAMESE, VIETNAMESE_KINDS
 from .vietnamese_machine import MACHINE_PARTS, MACHINE_SENTENCES
 
 _NOTHING = " Nothing was changed"
+_LONGEST = 5000  # twenty faults of a staff list; the time that a search takes grows with the square of what was typed
 _NOTHING_VI = "Không có gì thay đổi."
 _LINE = re.compile(r"; (?=line \d+: |and \d+ more$)")
 
@@ -190,7 +191,9 @@ _PARTS = MACHINE_PARTS | {
 
 
 def vietnamese(sentence: str) -> str | None:
-    """The Vietnamese of an error's sentence; None when it stands in no list."""
+    """The Vietnamese of an error's sentence; None when it stands in no list, or is too long to be looked for."""
+    if len(sentence) > _LONGEST:
+        return None
     said = _said(sentence.replace(f"{_NOTHING}.", ""))
     if said is None:
         return None

@@ -165,6 +165,19 @@ def test_strangers_learn_whether_the_kiosk_is_well_and_nothing_else(site, client
     assert client.get("/metrics").status_code == 200
 
 
+def test_strangers_do_not_learn_where_the_database_is(site, office, client, monkeypatch):
+    def away():
+        raise StorageError("The database postgresql://clerk@db.lan cannot be used.")
+
+    monkeypatch.setattr(office.accounts, "all", away)
+    far = TestClient(client.app, HERE, client=("192.0.2.7", 50000))
+    assert "db.lan" in client.get("/staff/login").text
+    for answer in (far.get("/staff/login"), client.get("/staff/login", headers={"x-forwarded-for": "192.0.2.7"})):
+        assert answer.status_code == 503
+        assert "Cơ sở dữ liệu không trả lời" in answer.text
+        assert "db.lan" not in answer.text
+
+
 def test_tries_behind_a_proxy_are_counted_by_browser(client, office, monkeypatch):
     addresses = []
 

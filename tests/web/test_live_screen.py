@@ -19,7 +19,7 @@ from host_tools.web.around import BLUEZONE_UUID, COMPANY, HEARD_S, Around, watch
 from host_tools.web.cases import OLD_S
 from host_tools.web.failures import failure_of
 from host_tools.web.history import SHOWN_DAYS, history_svg, shown
-from host_tools.web.screen import MOST_CARDS, SHOW_S, SILENT_S, LiveScreen, details
+from host_tools.web.screen import MOST_CARDS, READ_S, SHOW_S, SILENT_S, LiveScreen, details
 from tracing import kiosk_messages
 from tracing.wire import PHONE_SERVICE_UUID, SYNC_SERVICE_UUID
 
@@ -51,6 +51,25 @@ def test_cards_leave_by_themselves():
         assert states(screen) == {CODES[1]: "reading"}
         await asyncio.sleep(2)
         assert states(screen) == {}
+
+    on_screen(job)
+
+
+@pytest.mark.parametrize("pause_s", [1.0, 7.0, SHOW_S - 1])
+def test_nobody_keeps_a_verdict_on_the_screen(pause_s):
+    """It stays while its wearer reads, and goes under the eyes of who came after; a new press is a new card."""
+
+    async def job(screen):
+        loop = asyncio.get_running_loop()
+        for _ in range(2):
+            screen.found(CODES[0])
+            screen.finished(CODES[0], result(0))
+            since_s = loop.time()
+            while screen.stay(CODES[0]):
+                assert screen.cards[CODES[0]].details is not None
+                await asyncio.sleep(pause_s)
+            assert READ_S <= loop.time() - since_s < READ_S + pause_s + 1
+            assert states(screen) == {}
 
     on_screen(job)
 

@@ -282,3 +282,11 @@ def test_why_an_alert_was_not_sent_has_its_vietnamese():
     problems = [text for text in whole if text and " " in text]
     assert len(problems) > 5
     assert [text for text in problems if vietnamese(text) is None] == []
+
+
+def test_nobody_stops_the_kiosk_with_a_long_word():
+    """The kiosk reads tokens in the same process, and does nothing else while it compares."""
+    said = "Nobody has staff number {}. Nothing was changed. Enter the person first."
+    assert vietnamese(said.format("NV1"))
+    assert vietnamese(said.format(" has " * 900))
+    assert vietnamese(said.format(" has " * 12_000)) is None
