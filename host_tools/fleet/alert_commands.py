@@ -51,7 +51,7 @@ def waiting(database: Where = DATABASE, key_file: Key = None, as_json: Json = Fa
     from tracing.wire import short_code
 
     with existing(database, key_file) as office:
-        rows = office.alerts.open_ones()
+        rows = office.alerts.look_at(actor())
     found = [
         {
             "alert": row.id, "serial": row.serial.hex(), "short_code": short_code(row.serial), "person": row.person_id,

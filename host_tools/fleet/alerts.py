@@ -161,16 +161,26 @@ class Alerts:
         with self._database.reading() as connection:
             return [_alert(row, tuple(row)[_ALERT_CELLS:]) for row in connection.execute(query)]
 
+    def look_at(self, actor: str) -> list[Alert]:
+        """As `open_ones`; the look is in the audit, for it says whom somebody infected was near."""
+        found = self.open_ones()
+        with self._database.writing() as connection:
+            audit.note(connection, self._now(), actor, "look at alerts", shown=len(found))
+        return found
+
     def told_by_hand(self, actor: str, alert_id: int) -> None:
         """Somebody has told the wearer."""
         c = alert_table.c
         with self._database.writing() as connection:
             query = alert_table.update().where(c.id == alert_id, c.state.in_(OPEN)).values(state=TOLD)
-            if not connection.execute(query).rowcount:
+            told = connection.execute(query.returning(c.assignment_id)).scalar_one_or_none()
+            if told is None:
                 raise UserError(
                     f"There is no open alert {alert_id}: somebody else has seen to it. Nothing was changed."
                 )
-            audit.note(connection, self._now(), actor, "told by hand", alert=alert_id)
+            a = assignment_table.c
+            serial, person_id = connection.execute(sa.select(a.serial, a.person_id).where(a.id == told)).one()
+            audit.note(connection, self._now(), actor, "told by hand", bytes.fromhex(serial), person_id, alert=alert_id)
 
     def deliver(self, send: Send = send_by_apprise) -> int:
         """Send what is due; returns how many messages gateways took. While another kiosk is at it, nothing happens."""

@@ -89,7 +89,10 @@ class Privacy:
         with self._database.reading() as connection:
             query = sa.select(r.serial, sa.func.count()).where(old).group_by(r.serial).order_by(r.serial)
             counts = [(serial, count) for serial, count in connection.execute(query)]
-        return sum(self._drop_old(serials, old) for serials in _parts(counts))
+        dropped = sum(self._drop_old(serials, old) for serials in _parts(counts))
+        if dropped:
+            self._database.forget()
+        return dropped
 
     def _drop_old(self, serials: list[str], old: sa.ColumnElement[bool]) -> int:
         with self._database.writing() as connection:
@@ -117,8 +120,11 @@ class Privacy:
     def purge_after_verdict(self, serial: bytes) -> None:
         """Where nothing is kept: delete a token's records now."""
         with self._database.writing() as connection:
-            if settings.retention_days(connection) == settings.NEVER:
+            keeps = settings.retention_days(connection) != settings.NEVER
+            if not keeps:
                 drop_records(connection, record_table.c.serial == serial.hex())
+        if not keeps:
+            self._database.forget()
 
     # --- The wearer's rights -----------------------------------------------------------------------------------
 
@@ -142,6 +148,7 @@ class Privacy:
         with self._database.writing() as connection:
             dropped = self._forget(connection, person_id)
             audit.note(connection, self._now(), actor, "forget contacts", person_id=person_id)
+        self._database.forget()
         return dropped
 
     def erase(self, actor: str, person_id: int) -> None:
@@ -164,6 +171,7 @@ class Privacy:
                 .values(nothing | {"staff_mac": None, "unit_id": None, "erased_s": self._now()})
             )
             audit.note(connection, self._now(), actor, "erase person", person_id=person_id)
+        self._database.forget()
 
     def _forget(self, connection: sa.Connection, person_id: int) -> int:
         dropped = 0

@@ -171,6 +171,16 @@ class Database:
         with self._failures(), self._writer.begin() as connection:
             yield connection
 
+    def forget(self) -> None:
+        """After a deletion: what was deleted does not stay in SQLite's journal either, unless somebody reads just now.
+
+        A server sees to its own (VACUUM); what the disk keeps of an overwritten block is beyond a program.
+        """
+        if self.is_sqlite:
+            # Whoever is in the way is no error: it is done after the next deletion.
+            with self._failures(), self._engine.connect() as connection, contextlib.suppress(sqlite3.Error):
+                connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
+
     @contextlib.contextmanager
     def alone(self, deed: str, number: int) -> Iterator[bool]:
         """Whether nobody else who has this database open is at a deed now. Who dies has ended it, whatever the clocks.
@@ -279,6 +289,7 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = None  # transactions begin where `_begin_sqlite` says, for reading and schema too
     cursor = connection.cursor()
     cursor.execute("PRAGMA foreign_keys = ON")
+    cursor.execute("PRAGMA secure_delete = ON")  # what is deleted does not stay in the file's free pages
     cursor.execute("PRAGMA synchronous = FULL")  # an acknowledged record survives a loss of power
     cursor.close()
 

@@ -47,6 +47,8 @@ Trouble = Literal["clock", "database", "radio"]
 TROUBLES: tuple[Trouble, ...] = ("clock", "database", "radio")
 State = Literal["found", "reading", "again", "release", "safe", "exposed", "clerk", "failed", "released"]
 FINAL: tuple[State, ...] = ("safe", "exposed", "clerk", "failed", "released")
+# What a token has proved to be due to it. Any device may call itself by its code; that takes nothing from the screen.
+_ANSWERED: tuple[State, ...] = ("safe", "exposed", "clerk", "released")
 
 
 @dataclass(frozen=True)
@@ -118,11 +120,13 @@ class LiveScreen:
 
     def found(self, code: str) -> None:
         card = self.cards.get(code)
-        if card is not None and card.state in FINAL:
-            self._remove(card)
+        if card is not None and card.state in _ANSWERED:
+            return
+        self._end(code)
         self._set(code, "found")
 
     def progress(self, code: str, done: int, total: int) -> None:
+        self._end(code)
         card = self._set(code, "reading")
         if card is not None:
             card.done, card.total = done, total
@@ -137,7 +141,7 @@ class LiveScreen:
 
     def failed(self, code: str, error: UserError, again: bool) -> None:
         card = self.cards.get(code)
-        if card is not None and card.state == "clerk":
+        if card is not None and card.state in _ANSWERED:
             return
         card = self._set(code, "again" if again else "failed")
         if card is not None:
@@ -204,6 +208,11 @@ class LiveScreen:
         card.leaves = loop.call_later(stays_s, self._remove, card)
         self._tell()
         return card
+
+    def _end(self, code: str) -> None:
+        card = self.cards.get(code)
+        if card is not None and card.state in FINAL:
+            self._remove(card)
 
     def _has_room(self) -> bool:
         if len(self.cards) < MOST_CARDS:

@@ -14,7 +14,7 @@ _AUDIT_ROWS = 50
 
 
 def _alerts(visit: Visit) -> Response:
-    alerts = visit.office.alerts.open_ones()
+    alerts = visit.office.alerts.look_at(visit.actor)
     rules, now_s = visit.site.rules, visit.office.now()
     reasons = {alert.id: explain_kept([alert.found], rules, now_s) for alert in alerts if alert.found}
     return visit.page("alerts", alerts=alerts, reasons=reasons)

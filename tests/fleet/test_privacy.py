@@ -1,12 +1,21 @@
 """Encounters go when the rule says, for good; a wearer sees and deletes what is held."""
 
+from pathlib import Path
+
 import pytest
+import sqlalchemy as sa
 from fleet_kit import CASE_KEY, CLERK, DAY_S, NOON_S, list_of, meeting, record, serial, store, synced, wearer
 from test_people_csv import everything_stored
 
 from host_tools.errors import UserError
 from host_tools.fleet.people import PersonError
+from host_tools.fleet.tables import person_table
 from host_tools.matching.rules import load_rules
+
+
+def sealed_name(office, person):
+    with office.database.reading() as connection:
+        return connection.scalar(sa.select(person_table.c.name_sealed).where(person_table.c.id == person))
 
 
 def test_encounters_go_when_they_are_too_old_and_do_not_come_back(office, hands):
@@ -110,3 +119,34 @@ def test_only_ones_own_records_are_deleted(office, hands):
     assert office.privacy.held(CLERK, second).records == 2
     assert office.privacy.forget_contacts(CLERK, first) == 2
     assert office.privacy.held(CLERK, second).records == 2
+
+
+@pytest.mark.parametrize("way", ["purge", "forget", "erase", "never kept"])
+def test_nothing_deleted_stays_in_the_files(office, hands, way):
+    """An id that was met, and a sealed name, are in no file of the database: free pages and journal included."""
+    if not office.database.is_sqlite:
+        pytest.skip("a server sees to its own files")
+    token, person = wearer(office, 1)
+    idents = [bytes([number]) + b"was met once"[:11] for number in range(1, 200)]
+    store(office, token, [record(NOON_S, ident) for ident in idents])
+    synced(office, token)
+    file = Path(office.database.sqlite_file)
+    sealed = sealed_name(office, person)
+
+    def held():
+        data = b"".join(path.read_bytes() for path in file.parent.glob(f"{file.name}*"))
+        return [ident for ident in idents if ident in data], sealed in data
+
+    assert held() == (idents, True)
+    if way == "purge":
+        for _ in range(3):
+            hands.at_s += 6 * DAY_S
+            office.privacy.purge()
+    elif way == "forget":
+        office.privacy.forget_contacts(CLERK, person)
+    elif way == "erase":
+        office.privacy.erase(CLERK, person)
+    else:
+        office.privacy.set_days(CLERK, 0)
+        office.privacy.purge_after_verdict(token)
+    assert held() == ([], way != "erase")

@@ -74,6 +74,22 @@ def test_nobody_keeps_a_verdict_on_the_screen(pause_s):
     on_screen(job)
 
 
+def test_whoever_calls_itself_by_a_code_takes_no_verdict_from_the_screen():
+    """A device in the corridor is found, and fails; the token itself proves who it is before its log is read."""
+
+    async def job(screen):
+        screen.finished(CODES[0], result(0))
+        screen.found(CODES[0])
+        screen.failed(CODES[0], LinkLost(), True)
+        assert states(screen) == {CODES[0]: "safe"}
+        assert screen.cards[CODES[0]].details is not None
+        screen.progress(CODES[0], 0, 5)
+        assert states(screen) == {CODES[0]: "reading"}
+        assert screen.cards[CODES[0]].details is None
+
+    on_screen(job)
+
+
 @pytest.mark.parametrize("released", [True, False])
 def test_a_release_stands_for_as_long_as_a_session_and_shows_no_verdict(released):
     """A call to the authority takes minutes; what the card said before has gone."""
@@ -97,10 +113,10 @@ def test_who_comes_again_gets_a_new_card():
     async def job(screen):
         screen.finished(CODES[0], result(0))
         old = screen.cards[CODES[0]]
-        screen.found(CODES[0])
+        screen.progress(CODES[0], 0, 5)
         assert old.details is None
         await asyncio.sleep(SHOW_S + 1)
-        assert states(screen) == {CODES[0]: "found"}
+        assert states(screen) == {CODES[0]: "reading"}
 
     on_screen(job)
 
