@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from failing_drive import FailingDrive, PowerLost, half
 
 from host_tools.errors import UserError
 from host_tools.provisioning.drive import Drive
@@ -44,49 +45,12 @@ def firmware(folder: Path, version: int, extra: str) -> Files:
     return built
 
 
-class PowerLost(Exception):
-    """The board has none from now on."""
-
-
 def nothing(data: bytes) -> bytes:
     return b""
 
 
-def half(data: bytes) -> bytes:
-    return data[: len(data) // 2]
-
-
 def erased_end(data: bytes) -> bytes:
     return half(data).ljust(len(data), b"\xff")
-
-
-class FailingDrive(Drive):
-    """The power goes at the operation that is counted down to; a write then leaves what `torn` makes of it."""
-
-    def __init__(self, folder: Path, operations: int, torn: Callable[[bytes], bytes] = half) -> None:
-        super().__init__(folder)
-        self.left = operations
-        self._torn = torn
-
-    def _spend(self) -> bool:
-        self.left -= 1
-        return self.left < 0
-
-    def write(self, path: str, data: bytes) -> None:
-        if self._spend():
-            super().write(path, self._torn(data))
-            raise PowerLost
-        super().write(path, data)
-
-    def make_folder(self, folder: str) -> None:
-        if self._spend():
-            raise PowerLost
-        super().make_folder(folder)
-
-    def remove(self, path: str) -> None:
-        if self._spend():
-            raise PowerLost
-        super().remove(path)
 
 
 def start(circuitpy: Path, program: str = "code.py") -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import chip_fakes
 import pytest
+from failing_drive import FailingDrive, PowerLost
 from pty_board import PtyBoard
 
 from host_tools.errors import UserError
@@ -50,38 +51,6 @@ def built_file(folder: Path, path: str) -> BuiltFile:
     """A file as `build` describes it."""
     data = (folder / path).read_bytes()
     return BuiltFile(path, hashlib.sha256(data).hexdigest(), len(data))
-
-
-class PowerLost(Exception):
-    """The board has none from now on."""
-
-
-class FailingDrive(Drive):
-    """A token's files in a folder; the power goes at the operation that is counted down to, with half of it done."""
-
-    def __init__(self, folder: Path, operations: int) -> None:
-        super().__init__(folder)
-        self.left = operations
-
-    def _spend(self) -> bool:
-        self.left -= 1
-        return self.left < 0
-
-    def write(self, path: str, data: bytes) -> None:
-        if self._spend():
-            super().write(path, data[: len(data) // 2])
-            raise PowerLost
-        super().write(path, data)
-
-    def make_folder(self, folder: str) -> None:
-        if self._spend():
-            raise PowerLost
-        super().make_folder(folder)
-
-    def remove(self, path: str) -> None:
-        if self._spend():
-            raise PowerLost
-        super().remove(path)
 
 
 def start(device: Path, lose_power_at: int | None = None) -> str:
