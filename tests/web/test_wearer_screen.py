@@ -57,19 +57,25 @@ def lang(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+def empty(kiosk) -> None:
+    """Nobody is at the kiosk, whatever another test has left on its screen."""
+    for trouble in TROUBLES:
+        kiosk.call(lambda trouble=trouble: kiosk.site.screen.set_trouble(trouble, False))
+    for code in list(kiosk.site.screen.cards):
+        kiosk.call(lambda code=code: kiosk.site.screen.failed(code, LinkLost(), False))
+        kiosk.call(lambda code=code: kiosk.site.screen.clear(code))
+
+
 @pytest.fixture(params=SIZES)
 def page(request: pytest.FixtureRequest, browser, kiosk, lang):
+    empty(kiosk)
     width, height = SIZES[request.param]
     page = browser.new_page(viewport={"width": width, "height": height})
     page.goto(f"{kiosk.address}/?lang={lang}")
     expect(page.locator("#near")).to_have_text("0")
     yield page
     page.close()
-    for trouble in TROUBLES:
-        kiosk.call(lambda trouble=trouble: kiosk.site.screen.set_trouble(trouble, False))
-    for code in list(kiosk.site.screen.cards):
-        kiosk.call(lambda code=code: kiosk.site.screen.failed(code, LinkLost(), False))
-        kiosk.call(lambda code=code: kiosk.site.screen.clear(code))
+    empty(kiosk)
 
 
 @pytest.fixture
