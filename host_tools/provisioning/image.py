@@ -88,7 +88,10 @@ def read_image(path: Path, board: str, settings: dict, vouched: str = "") -> Chi
             "micropython.org, not the .app-bin or .uf2."
         ) from None
     if chip != settings["chip"]:
-        raise ImageError(f"{path} is for an {chip}; {board} is an {settings['chip']}. Nothing was changed.")
+        raise ImageError(
+            f"{path} is for an {chip}; {board} is an {settings['chip']}. Nothing was changed. Take the image called "
+            f"{settings['image']['name']}, or name with --port the boards that this one is for."
+        )
     banner = _BANNER.search(data)
     if not banner:
         raise ImageError(f"{path} is an ESP32 program, but not MicroPython. Nothing was changed.")
