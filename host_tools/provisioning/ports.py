@@ -50,7 +50,7 @@ def check_boot_loader(port: str) -> None:
     Raises:
         BoardError: this is one, by its USB vendor.
     """
-    if any(info.device == port and info.vid in _DRIVE_VENDORS for info in comports()):
+    if any(info.device in (port, os.path.realpath(port)) and info.vid in _DRIVE_VENDORS for info in comports()):
         raise BoardError(
             "The board is no ESP32: it takes CircuitPython and its firmware as a drive. Nothing was changed. Press its "
             "reset twice, quickly, then repeat with --board nrf52840_circuitpython, without --port."

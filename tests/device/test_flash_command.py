@@ -109,6 +109,17 @@ def test_boards_of_several_kinds_with_an_image(
     assert all("repeat with --board nrf52840_circuitpython" in failed[f"/dev/tty{name}"] for name in "BD")
 
 
+def test_a_port_named_by_its_link_is_the_same_board(ports: list[ListPortInfo], tmp_path: Path) -> None:
+    """As in /dev/serial/by-id."""
+    port, link = tmp_path / "ttyB", tmp_path / "by-id"
+    port.touch()
+    link.symlink_to(port)
+    ports.append(ListPortInfo(str(port), skip_link_detection=True))
+    ports[-1].vid = 0x239A
+    with pytest.raises(BoardError, match="takes CircuitPython and its firmware as a drive"):
+        provisioning_ports.check_boot_loader(str(link))
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
